@@ -1,0 +1,388 @@
+"""Every network and training setting, as frozen dataclasses with a strict YAML loader.
+
+An unknown key, a wrong type or a value out of range is a `ConfigError` that names the key path. The same
+structure is stored in the checkpoint (`to_dict`) and read back (`from_dict`), so a checkpoint needs no
+other file. ROS matters (topics, thresholds per deployment) are not here but in `config/detector.yaml`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from monotakd_ros.errors import ConfigError
+from monotakd_ros.geometry.depth_bins import DepthBins
+from monotakd_ros.geometry.grid import VoxelGrid
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """The network's own camera, to which every image is brought.
+
+    With `focal_px`, an image is scaled until its focal length is `focal_px`, then shifted so that its principal
+    point falls on `center_px`, and cropped or padded to `width` x `height`: a pixel then always means the same
+    viewing angle, so that depth stays true. Without it (null) images keep their size, padded at the right and
+    bottom to the largest of the batch (the official code's way).
+    """
+
+    width: int = 1242
+    height: int = 375
+    focal_px: float | None = None
+    center_px: tuple[float, float] | None = None
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    camera_height_m: float = 1.65
+    """Height above the road that training saw; used to place the virtual lidar frame of a camera without one."""
+    trained_scale: tuple[float, float] = (0.5, 1.5)
+    """Range of image scale factors (network focal / camera focal) that counts as covered by training."""
+
+    def __post_init__(self) -> None:
+        _require(self.width > 0 and self.height > 0, "input: width and height must be > 0")
+        _require(
+            (self.focal_px is None) == (self.center_px is None), "input: give focal_px and center_px together, or none"
+        )
+        _require(self.focal_px is None or self.focal_px > 0, "input.focal_px must be > 0")
+        _require(all(value > 0 for value in self.std), "input.std must be > 0")
+
+
+@dataclass(frozen=True)
+class GridConfig:
+    """Voxel grid in the lidar frame; see `geometry.grid.VoxelGrid`."""
+
+    range_m: tuple[float, float, float, float, float, float] = (2.0, -30.08, -3.0, 46.8, 30.08, 1.0)
+    voxel_size_m: tuple[float, float, float] = (0.32, 0.32, 0.4)
+
+    def __post_init__(self) -> None:
+        self.build()
+
+    def build(self) -> VoxelGrid:
+        """The grid itself."""
+        return VoxelGrid(self.range_m, self.voxel_size_m)
+
+
+@dataclass(frozen=True)
+class DepthConfig:
+    """LID depth bins; see `geometry.depth_bins.DepthBins`."""
+
+    min_m: float = 2.0
+    max_m: float = 46.8
+    num_bins: int = 120
+
+    def __post_init__(self) -> None:
+        self.build()
+
+    def build(self) -> DepthBins:
+        """The bins themselves."""
+        return DepthBins(self.min_m, self.max_m, self.num_bins)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """DeepLabV3 on a dilated ResNet: the depth head sits on the last stage, the image feature on `feature_stage`."""
+
+    block: Literal["bottleneck", "basic"] = "bottleneck"
+    layers: tuple[int, int, int, int] = (3, 4, 6, 3)
+    stem_channels: int = 64
+    channels: tuple[int, int, int, int] = (256, 512, 1024, 2048)
+    """Output channels of the four stages (a bottleneck works at a quarter of them)."""
+    feature_stage: int = 3
+    """Stage (1 to 4) whose output becomes the image feature; stages after it keep its stride."""
+    feature_channels: int = 64
+    """Channels after the 1x1 reduction: what is lifted into 3D."""
+    aspp_channels: int = 256
+    aspp_rates: tuple[int, ...] = (12, 24, 36)
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.feature_stage <= 4, "encoder.feature_stage must be 1 to 4")
+        _require(all(count >= 1 for count in self.layers), "encoder.layers: every stage needs at least one block")
+        _require(0 <= self.dropout < 1, "encoder.dropout must be in [0, 1)")
+
+
+@dataclass(frozen=True)
+class LiftConfig:
+    """How voxels sample the image feature and the depth distribution.
+
+    `exact` samples where the voxel centre truly projects. `official` repeats the published code's mix of pixel
+    and feature grids, which its checkpoints depend on.
+    """
+
+    sampling: Literal["exact", "official"] = "exact"
+
+
+@dataclass(frozen=True)
+class BevConfig:
+    """Height collapse and BEV backbone (two stages, each up-sampled to the first stage's resolution)."""
+
+    collapse_channels: int = 128
+    stage_layers: tuple[int, ...] = (5, 5)
+    stage_strides: tuple[int, ...] = (1, 2)
+    stage_channels: tuple[int, ...] = (128, 256)
+    upsample_channels: tuple[int, ...] = (256, 256)
+
+    def __post_init__(self) -> None:
+        lengths = {
+            len(self.stage_layers),
+            len(self.stage_strides),
+            len(self.stage_channels),
+            len(self.upsample_channels),
+        }
+        _require(
+            len(lengths) == 1, "bev: stage_layers, stage_strides, stage_channels and upsample_channels differ in length"
+        )
+
+
+@dataclass(frozen=True)
+class AnchorConfig:
+    """Anchors of one class; the class id is the position in `head.anchors`."""
+
+    class_name: str
+    size_m: tuple[float, float, float]
+    """(dx, dy, dz): length, width, height."""
+    bottom_z_m: float
+    """Height of the anchor's bottom face in the lidar frame."""
+    matched_iou: float
+    unmatched_iou: float
+
+    def __post_init__(self) -> None:
+        _require(all(value > 0 for value in self.size_m), f"anchors: size of {self.class_name} must be > 0")
+        _require(
+            0 <= self.unmatched_iou <= self.matched_iou <= 1,
+            f"anchors: {self.class_name} needs 0 <= unmatched_iou <= matched_iou <= 1",
+        )
+
+
+KITTI_ANCHORS = (
+    AnchorConfig("Car", (3.9, 1.6, 1.56), -1.78, 0.6, 0.45),
+    AnchorConfig("Pedestrian", (0.8, 0.6, 1.73), -0.6, 0.5, 0.35),
+    AnchorConfig("Cyclist", (1.76, 0.6, 1.73), -0.6, 0.5, 0.35),
+)
+"""The official checkpoints' anchors (pedestrian and cyclist bottoms float 1.1 m above the road there)."""
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Anchor head."""
+
+    anchors: tuple[AnchorConfig, ...] = KITTI_ANCHORS
+    rotations: tuple[float, ...] = (0.0, 1.57)
+    placement: Literal["stretched", "cell_center"] = "stretched"
+    """`stretched`: first and last anchor on the range's edges (OpenPCDet's align_center False)."""
+    direction_offset: float = 0.78539
+
+    def __post_init__(self) -> None:
+        names = self.class_names
+        _require(len(names) > 0, "head.anchors: at least one class is needed")
+        _require(len(set(names)) == len(names), f"head.anchors: class names repeat: {names}")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(anchor.class_name for anchor in self.anchors)
+
+
+@dataclass(frozen=True)
+class PostprocessConfig:
+    """From head maps to boxes: class-agnostic rotated NMS in BEV."""
+
+    score_threshold: float = 0.1
+    pre_nms_max: int = 4096
+    nms_iou: float = 0.01
+    max_boxes: int = 500
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.score_threshold < 1, "postprocess.score_threshold must be in [0, 1)")
+        _require(0 <= self.nms_iou <= 1, "postprocess.nms_iou must be in [0, 1]")
+        _require(self.pre_nms_max > 0 and self.max_boxes > 0, "postprocess: pre_nms_max and max_boxes must be > 0")
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The camera detector."""
+
+    input: InputConfig = field(default_factory=InputConfig)
+    grid: GridConfig = field(default_factory=GridConfig)
+    depth: DepthConfig = field(default_factory=DepthConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    lift: LiftConfig = field(default_factory=LiftConfig)
+    bev: BevConfig = field(default_factory=BevConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.head.class_names
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights and shape of the detection and depth losses."""
+
+    cls_weight: float = 1.0
+    box_weight: float = 2.0
+    direction_weight: float = 0.2
+    depth_weight: float = 3.0
+    focal_alpha: float = 0.25
+    focal_gamma: float = 2.0
+    depth_foreground_weight: float = 13.0
+    """Weight of depth cells inside a labelled box's image region, against 1 elsewhere (CaDDN)."""
+
+    def __post_init__(self) -> None:
+        for name in ("cls_weight", "box_weight", "direction_weight", "depth_weight"):
+            _require(getattr(self, name) >= 0, f"training.loss.{name} must be >= 0")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentations move image, camera, points and boxes together."""
+
+    flip_probability: float = 0.5
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.flip_probability <= 1, "training.augment.flip_probability must be in [0, 1]")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Optimisation: AdamW, one-cycle schedule, EMA, gradient clipping, AMP."""
+
+    steps: int = 20000
+    batch_size: int = 4
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    warmup_fraction: float = 0.3
+    grad_clip_norm: float = 10.0
+    ema_decay: float = 0.999
+    amp: Literal["off", "bf16", "fp16"] = "off"
+    seed: int = 0
+    num_workers: int = 0
+    log_every: int = 20
+    validate_every: int = 1000
+    checkpoint_every: int = 500
+    validation_fraction: float = 0.1
+    """Share of frames held back for validation when no `--val-data` is given."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every"):
+            _require(getattr(self, name) >= 1, f"training.{name} must be >= 1")
+        _require(self.learning_rate > 0, "training.learning_rate must be > 0")
+        _require(0 <= self.ema_decay < 1, "training.ema_decay must be in [0, 1)")
+        _require(0 <= self.validation_fraction < 1, "training.validation_fraction must be in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One YAML file of `config/`."""
+
+    name: str
+    student: StudentConfig = field(default_factory=StudentConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+def load_config(path: Path | str) -> Config:
+    """Read a YAML file.
+
+    Raises:
+        ConfigError: the file is missing or no YAML mapping, a key is unknown, a value of the wrong type or range.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read the config: {error}") from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    try:
+        return from_dict(Config, data)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A plain nested dict of a config dataclass (lists instead of tuples), as stored in YAML and checkpoints."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return value
+
+    return plain(dataclasses.asdict(config))
+
+
+def from_dict(cls: type, data: Any, key: str = "") -> Any:
+    """Build a config dataclass from a nested dict, strictly.
+
+    Args:
+        cls: one of the dataclasses above.
+        data: a mapping of its fields; missing ones take their default.
+        key: path of `data` in the whole file, for messages.
+
+    Raises:
+        ConfigError: unknown or missing key, wrong type, value out of range.
+    """
+    where = key or "top level"
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: expected a mapping of {cls.__name__}, got {type(data).__name__}")
+    fields = {item.name: item for item in dataclasses.fields(cls)}
+    for name in data:
+        if name not in fields:
+            close = difflib.get_close_matches(str(name), fields, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(fields)}"
+            raise ConfigError(f"{where}: unknown key '{name}'{hint}")
+    hints = typing.get_type_hints(cls)
+    values = {name: _parse(hints[name], value, f"{key}.{name}" if key else str(name)) for name, value in data.items()}
+    for name, item in fields.items():
+        no_default = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if no_default and name not in values:
+            raise ConfigError(f"{where}: missing key '{name}'")
+    return cls(**values)
+
+
+def _parse(hint: Any, value: Any, key: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast(type, hint), value, key)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value in args:
+            return value
+        raise ConfigError(f"{key}: expected one of {', '.join(map(repr, args))}, got {value!r}")
+    if origin in (typing.Union, types.UnionType):
+        inner = next(arg for arg in args if arg is not type(None))
+        return None if value is None else _parse(inner, value, key)
+    if origin is tuple:
+        return _parse_tuple(args, value, key)
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
+        return value
+    raise ConfigError(f"{key}: expected {hint.__name__}, got {type(value).__name__} {value!r}")
+
+
+def _parse_tuple(args: tuple[Any, ...], value: Any, key: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"{key}: expected a list, got {type(value).__name__} {value!r}")
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_parse(args[0], item, f"{key}[{index}]") for index, item in enumerate(value))
+    if len(value) != len(args):
+        raise ConfigError(f"{key}: expected {len(args)} values, got {len(value)}")
+    return tuple(_parse(arg, item, f"{key}[{index}]") for index, (arg, item) in enumerate(zip(args, value)))
