@@ -54,6 +54,15 @@ def points_in_boxes(points: np.ndarray, boxes: np.ndarray, margin: float = 0.0) 
     return (np.abs(along) <= half[..., 0]) & (np.abs(across) <= half[..., 1]) & (np.abs(offset[..., 2]) <= half[..., 2])
 
 
+def transform_boxes(target_T_source: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Boxes (N, 7) of the source frame in the target frame; what tilts them out of the plane is dropped."""
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 7)
+    direction = np.stack([np.cos(boxes[:, 6]), np.sin(boxes[:, 6]), np.zeros(len(boxes))], axis=1)
+    direction = direction @ target_T_source[:3, :3].T
+    center = transform_points(target_T_source, boxes[:, :3])
+    return np.column_stack([center, boxes[:, 3:6], np.arctan2(direction[:, 1], direction[:, 0])])
+
+
 def lidar_boxes_from_kitti(
     hwl: np.ndarray, bottom_center_cam: np.ndarray, rotation_y: np.ndarray, cam_T_lidar: np.ndarray
 ) -> np.ndarray:
