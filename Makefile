@@ -1,0 +1,37 @@
+# Two commands matter: `make demo` shows the package at work, `make test` checks it. Both set up what they need.
+
+VENV ?= .venv
+OUT ?= demo_output
+PYTEST_ARGS ?=
+export PYTHON PIP_ARGS
+
+STAMP := $(VENV)/.installed
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test lint check clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## Make .venv with everything in it
+
+# Python files need no reinstall (the install is editable); the list of dependencies does.
+$(STAMP): setup.py pyproject.toml constraints.txt tools/setup_environment.sh tools/find_python.sh tools/system_libraries.sh
+	@tools/setup_environment.sh $(VENV)
+	@touch $@
+
+demo: $(STAMP) ## Simulate a drive, detect, compare with the truth, draw pictures (OUT=demo_output)
+	@$(BIN)/monotakd demo --out $(OUT) --overwrite
+
+test: $(STAMP) ## Run the tests (PYTEST_ARGS="-k name")
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) ## Check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+check: lint test ## What CI runs: lint, import walls, tests
+
+clean: ## Remove the environment and everything built
+	rm -rf $(VENV) build install log demo_output .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
