@@ -1,0 +1,1 @@
+"""Boxes in, numbers out: KITTI average precision. Knows no network."""

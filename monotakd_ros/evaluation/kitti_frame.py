@@ -1,0 +1,119 @@
+"""One frame of boxes in KITTI's own encoding, the form in which the KITTI metric is defined.
+
+Bottom centre in rectified camera 0 (`cam`), sizes as (height, width, length), angles rotation_y and alpha: see
+`geometry.boxes` for the conversion. Here stand the record and its makers from our labels and detections; reading
+and writing KITTI's text files is `data.kitti`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monotakd_ros.frame import Detections3D, Labels3D
+from monotakd_ros.geometry.boxes import alpha_from_rotation_y, boxes_img_from_lidar, kitti_from_lidar_boxes
+from monotakd_ros.geometry.camera import CameraModel
+
+DONT_CARE = "DontCare"
+NO_LOCATION = -1000.0
+
+
+@dataclass(frozen=True, eq=False)
+class KittiFrame:
+    """Ground truth or results of one frame, in file order (the metric's ties depend on it).
+
+    Attributes:
+        names: N KITTI types; "DontCare" marks image regions.
+        bbox_px: (N, 4) float64 left, top, right, bottom.
+        hwl: (N, 3) float64 height, width, length, m.
+        location_cam: (N, 3) float64 centre of the bottom face, m, cam.
+        rotation_y: (N,) float64 rad.
+        alpha: (N,) float64 observation angle, rad; -10 means not given.
+        score: (N,) float64; ground truth has zeros.
+        truncation: (N,) float64 0..1; -1 unknown.
+        occlusion: (N,) int64 0..3; -1 unknown.
+    """
+
+    names: tuple[str, ...]
+    bbox_px: np.ndarray
+    hwl: np.ndarray
+    location_cam: np.ndarray
+    rotation_y: np.ndarray
+    alpha: np.ndarray
+    score: np.ndarray
+    truncation: np.ndarray
+    occlusion: np.ndarray
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        widths = {"bbox_px": 4, "hwl": 3, "location_cam": 3}
+        for name in ("bbox_px", "hwl", "location_cam", "rotation_y", "alpha", "score", "truncation", "occlusion"):
+            expected = (count, widths[name]) if name in widths else (count,)
+            got = getattr(self, name).shape
+            assert got == expected, f"KittiFrame.{name}: expected shape {expected}, got {got}"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def empty(cls) -> KittiFrame:
+        """A frame without any box."""
+        zeros = np.zeros(0)
+        triples = np.zeros((0, 3))
+        return cls((), np.zeros((0, 4)), triples, triples, zeros, zeros, zeros, zeros, zeros.astype(np.int64))
+
+
+def kitti_frame_from_labels(labels: Labels3D, camera: CameraModel, cam_T_lidar: np.ndarray) -> KittiFrame:
+    """Ground truth of one frame.
+
+    2D boxes that the labels lack (NaN) are the projections of the 3D boxes. DontCare regions come last. Unknown
+    truncation and occlusion stay -1, which no difficulty excludes.
+
+    Args:
+        labels: ground truth, lidar.
+        camera: the image's camera.
+        cam_T_lidar: (4, 4) maps lidar points into cam.
+    """
+    hwl, location_cam, rotation_y = kitti_from_lidar_boxes(labels.boxes_lidar, cam_T_lidar)
+    given = np.isfinite(labels.boxes_img_px).all(axis=1)
+    bbox_px = np.where(given[:, None], labels.boxes_img_px, _projected_px(labels.boxes_lidar, cam_T_lidar, camera))
+    count, regions = len(labels), len(labels.dont_care_px)
+    nowhere = np.full((regions, 3), NO_LOCATION)
+    return KittiFrame(
+        names=(*labels.class_names, *[DONT_CARE] * regions),
+        bbox_px=np.concatenate([bbox_px, labels.dont_care_px]),
+        hwl=np.concatenate([hwl, np.full((regions, 3), -1.0)]),
+        location_cam=np.concatenate([location_cam, nowhere]),
+        rotation_y=np.concatenate([rotation_y, np.full(regions, -10.0)]),
+        alpha=np.concatenate([alpha_from_rotation_y(rotation_y, location_cam), np.full(regions, -10.0)]),
+        score=np.zeros(count + regions),
+        truncation=np.concatenate([labels.truncation, np.full(regions, -1.0)]).astype(np.float64),
+        occlusion=np.concatenate([labels.occlusion, np.full(regions, -1)]).astype(np.int64),
+    )
+
+
+def kitti_frame_from_detections(detections: Detections3D, camera: CameraModel) -> KittiFrame:
+    """Results of one frame; 2D boxes are the projections of the 3D boxes, cut to the image."""
+    boxes = np.asarray(detections.boxes_lidar, dtype=np.float64)
+    hwl, location_cam, rotation_y = kitti_from_lidar_boxes(boxes, detections.cam_T_lidar)
+    count = len(detections)
+    return KittiFrame(
+        names=detections.names,
+        bbox_px=_projected_px(boxes, detections.cam_T_lidar, camera),
+        hwl=hwl,
+        location_cam=location_cam,
+        rotation_y=rotation_y,
+        alpha=alpha_from_rotation_y(rotation_y, location_cam),
+        score=np.asarray(detections.scores, dtype=np.float64),
+        truncation=np.full(count, -1.0),
+        occlusion=np.full(count, -1, dtype=np.int64),
+    )
+
+
+def _projected_px(boxes_lidar: np.ndarray, cam_T_lidar: np.ndarray, camera: CameraModel) -> np.ndarray:
+    """(N, 4) px; boxes that no image pixel shows get a zero-size box, which the metric ignores for its height."""
+    bbox_px = boxes_img_from_lidar(boxes_lidar, cam_T_lidar, camera).reshape(-1, 4)
+    with np.errstate(invalid="ignore"):
+        visible = (bbox_px[:, 2] > bbox_px[:, 0]) & (bbox_px[:, 3] > bbox_px[:, 1])
+    return np.where(visible[:, None], bbox_px, 0.0)
