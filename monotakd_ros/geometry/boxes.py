@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from monotakd_ros.geometry.camera import CameraModel
-from monotakd_ros.geometry.transforms import invert_transform, transform_points
+from monotakd_ros.geometry.transforms import transform_points
 
 CORNER_SIGNS = np.array(
     [[1, 1, -1], [1, -1, -1], [-1, -1, -1], [-1, 1, -1], [1, 1, 1], [1, -1, 1], [-1, -1, 1], [-1, 1, 1]],
@@ -81,25 +81,31 @@ def lidar_boxes_from_kitti(
     center_cam = np.asarray(bottom_center_cam, dtype=np.float64).reshape(-1, 3).copy()
     center_cam[:, 1] -= 0.5 * hwl[:, 0]
     rotation_y = np.asarray(rotation_y, dtype=np.float64).reshape(-1)
-    direction_cam = np.stack([np.cos(rotation_y), np.zeros_like(rotation_y), -np.sin(rotation_y)], axis=1)
-    direction_lidar = direction_cam @ cam_T_lidar[:3, :3]
-    heading = np.arctan2(direction_lidar[:, 1], direction_lidar[:, 0])
-    center_lidar = transform_points(invert_transform(cam_T_lidar), center_cam)
+    direction_cam_xz = np.stack([np.cos(rotation_y), -np.sin(rotation_y)], axis=1)
+    direction_lidar_xy = direction_cam_xz @ _lidar_xy_from_cam_xz(cam_T_lidar).T
+    heading = np.arctan2(direction_lidar_xy[:, 1], direction_lidar_xy[:, 0])
+    # The inverse proper, not the transpose: KITTI's rotations are rounded to seven digits.
+    center_lidar = transform_points(np.linalg.inv(cam_T_lidar), center_cam)
     return np.column_stack([center_lidar, hwl[:, 2], hwl[:, 1], hwl[:, 0], heading])
 
 
 def kitti_from_lidar_boxes(
     boxes_lidar: np.ndarray, cam_T_lidar: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inverse of `lidar_boxes_from_kitti`: (hwl (N, 3), bottom_center_cam (N, 3), rotation_y (N,))."""
+    """Exact inverse of `lidar_boxes_from_kitti`: (hwl (N, 3), bottom_center_cam (N, 3), rotation_y (N,))."""
     boxes = np.asarray(boxes_lidar, dtype=np.float64).reshape(-1, 7)
     hwl = boxes[:, [5, 4, 3]]
     center_cam = transform_points(cam_T_lidar, boxes[:, :3])
     center_cam[:, 1] += 0.5 * hwl[:, 0]
-    direction_lidar = np.stack([np.cos(boxes[:, 6]), np.sin(boxes[:, 6]), np.zeros(len(boxes))], axis=1)
-    direction_cam = direction_lidar @ cam_T_lidar[:3, :3].T
-    rotation_y = np.arctan2(-direction_cam[:, 2], direction_cam[:, 0])
+    direction_lidar_xy = np.stack([np.cos(boxes[:, 6]), np.sin(boxes[:, 6])], axis=1)
+    direction_cam_xz = direction_lidar_xy @ np.linalg.inv(_lidar_xy_from_cam_xz(cam_T_lidar)).T
+    rotation_y = np.arctan2(-direction_cam_xz[:, 1], direction_cam_xz[:, 0])
     return hwl, center_cam, rotation_y
+
+
+def _lidar_xy_from_cam_xz(cam_T_lidar: np.ndarray) -> np.ndarray:
+    """(2, 2) map of a direction in cam's ground plane (x, z) to the lidar's (x, y); tilt drops out."""
+    return cam_T_lidar[:3, :3].T[:2][:, [0, 2]]
 
 
 def alpha_from_rotation_y(rotation_y: np.ndarray, bottom_center_cam: np.ndarray) -> np.ndarray:

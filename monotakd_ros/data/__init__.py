@@ -1,0 +1,1 @@
+"""Sources of frames (KITTI, raw drives, bags), their writers, and preprocessing; no ROS import."""

@@ -1,0 +1,254 @@
+"""KITTI object folders as a source of frames.
+
+`cam` is KITTI's rectified camera 0: cam_T_lidar = R0_rect @ Tr_velo_to_cam, and img_P_cam = P2 as it is, whose
+fourth column carries the baseline between cameras 0 and 2. Folders written by this package also hold
+`frames.csv` and `poses.txt` (stamps, frame names, ego poses); original ones do not.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from monotakd_ros.data.image_codec import decode_compressed
+from monotakd_ros.data.kitti_text import labels_from_text, matrices_from_text, matrix, rigid
+from monotakd_ros.data.source import DEFAULT_OPTIONS, OnError, SourceOptions, skip_bad_frames
+from monotakd_ros.errors import CalibrationError, FrameError, LabelError, SourceError
+from monotakd_ros.frame import Frame, Labels3D
+from monotakd_ros.geometry.camera import CameraModel
+from monotakd_ros.geometry.transforms import make_transform, nominal_cam_T_lidar
+
+logger = logging.getLogger(__name__)
+
+FRAME_PERIOD_NS = 100_000_000
+"""Original KITTI folders have no stamps; frames then count up at 10 Hz."""
+
+FRAMES_FILE = "frames.csv"
+POSES_FILE = "poses.txt"
+FRAMES_COLUMNS = ("name", "stamp_ns", "points_stamp_ns", "camera_frame_id", "lidar_frame_id")
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One row of `frames.csv` with its pose."""
+
+    stamp_ns: int
+    points_stamp_ns: int | None = None
+    camera_frame_id: str = "camera"
+    lidar_frame_id: str = "lidar"
+    world_T_lidar: np.ndarray | None = None
+
+
+def find_kitti_subset(path: Path, split: str | None = None) -> Path | None:
+    """The folder that holds `image_2`: `path` itself, else its `training`, else its `testing`; None without any."""
+    order = ("testing", "training") if split in ("test", "testing") else ("training", "testing")
+    for folder in (path, *(path / name for name in order)):
+        if (folder / "image_2").is_dir():
+            return folder
+    return None
+
+
+class KittiFolder:
+    """A KITTI object folder.
+
+    Args:
+        path: the folder that holds `image_2`, or its parent with `training` (or `testing`).
+        options: `split` restricts to a list in `ImageSets`.
+
+    Raises:
+        SourceError: no images, or a list that is missing or names none of them.
+        CalibrationError: an image has no calibration file.
+    """
+
+    def __init__(self, path: Path | str, options: SourceOptions = DEFAULT_OPTIONS) -> None:
+        self.path = Path(path)
+        subset = find_kitti_subset(self.path, options.split)
+        if subset is None:
+            raise SourceError(f"{self.path}: expected a folder image_2, training/image_2 or testing/image_2")
+        self._subset = subset
+        self._root = subset.parent if subset.name in ("training", "testing") else subset
+        self.name = self.path.resolve().name
+        images = {item.stem: item for item in (subset / "image_2").iterdir() if item.suffix in (".png", ".jpg")}
+        names = self._listed(options.split, images) if options.split else sorted(images)
+        if not names:
+            raise SourceError(f"{subset / 'image_2'}: expected images (*.png), found none")
+        self._require_calibrations(names)
+        records = read_records(self._root)
+        self._records = {
+            name: records.get(name, FrameRecord(stamp_ns=index * FRAME_PERIOD_NS)) for index, name in enumerate(names)
+        }
+        self._images = {name: images[name] for name in sorted(names, key=lambda n: (self._records[n].stamp_ns, n))}
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def frames(self, on_error: OnError | None = None) -> Iterator[Frame]:
+        """Yield the frames; see `FrameSource.frames`.
+
+        Raises:
+            CalibrationError: a calibration file is malformed.
+            LabelError: a label file is malformed; the message names file and line.
+        """
+        return skip_bad_frames(self._attempts(), self.path, on_error)
+
+    def close(self) -> None:
+        """Nothing stays open between frames."""
+
+    def _attempts(self) -> Iterator[Frame | FrameError]:
+        for name in self._images:
+            try:
+                yield self._frame(name)
+            except FrameError as error:
+                yield error
+
+    def _frame(self, name: str) -> Frame:
+        image = read_image(self._images[name])
+        img_P_cam, cam_T_lidar = read_calibration(self._subset / "calib" / f"{name}.txt")
+        record = self._records[name]
+        points_lidar = read_velodyne(self._subset / "velodyne" / f"{name}.bin")
+        if points_lidar is not None and cam_T_lidar is None:
+            raise CalibrationError(f"{self._subset / 'calib' / f'{name}.txt'}: no Tr_velo_to_cam, but a cloud is there")
+        label_path = self._subset / "label_2" / f"{name}.txt"
+        if cam_T_lidar is None and label_path.exists():
+            cam_T_lidar = nominal_cam_T_lidar()
+        return Frame(
+            name=name,
+            stamp_ns=record.stamp_ns,
+            image=image,
+            camera=CameraModel(img_P_cam, image.shape[1], image.shape[0]),
+            camera_frame_id=record.camera_frame_id,
+            cam_T_lidar=cam_T_lidar,
+            points_lidar=points_lidar,
+            points_stamp_ns=None if points_lidar is None else record.points_stamp_ns or record.stamp_ns,
+            lidar_frame_id=record.lidar_frame_id,
+            labels=read_labels(label_path, cam_T_lidar),
+            world_T_lidar=record.world_T_lidar,
+        )
+
+    def _listed(self, split: str, images: dict[str, Path]) -> list[str]:
+        path = self._root / "ImageSets" / f"{split}.txt"
+        try:
+            listed = path.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceError(f"{path}: cannot read the list of frames: {error}") from error
+        names = [name for name in listed if name in images]
+        if not names:
+            raise SourceError(f"{path}: lists {len(listed)} frames, none of them in {self._subset / 'image_2'}")
+        if len(names) < len(listed):
+            logger.warning("%s lists %d frames, %d of them are here", path, len(listed), len(names))
+        return names
+
+    def _require_calibrations(self, names: list[str]) -> None:
+        missing = [name for name in names if not (self._subset / "calib" / f"{name}.txt").is_file()]
+        if missing:
+            raise CalibrationError(
+                f"{self._subset / 'calib' / f'{missing[0]}.txt'}: no calibration for this image "
+                f"({len(missing)} of {len(names)} images have none)"
+            )
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image file as (H, W, 3) uint8 RGB.
+
+    Raises:
+        FrameError: missing or corrupt.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FrameError(f"{path}: cannot read the image: {error.strerror}") from error
+    return decode_compressed(data, where=str(path))
+
+
+def read_velodyne(path: Path) -> np.ndarray | None:
+    """Read a cloud file as (N, 4) float32 x, y, z, intensity; None when there is no file.
+
+    Raises:
+        FrameError: the size is not a whole number of points.
+    """
+    if not path.is_file():
+        return None
+    data = path.read_bytes()
+    if len(data) % 16:
+        raise FrameError(f"{path}: expected 16 bytes a point, got {len(data)} bytes: is the file truncated?")
+    return np.frombuffer(data, dtype="<f4").reshape(-1, 4).astype(np.float32)
+
+
+def read_calibration(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read an object calibration file: img_P_cam (3, 4), and cam_T_lidar (4, 4) or None without `Tr_velo_to_cam`.
+
+    Raises:
+        CalibrationError: missing or malformed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CalibrationError(f"{path}: cannot read the calibration: {error}") from error
+    matrices = matrices_from_text(text, str(path))
+    img_P_cam = matrix(matrices, "P2", (3, 4), str(path))
+    key = "Tr_velo_to_cam" if "Tr_velo_to_cam" in matrices else "Tr_velo_cam"
+    if key not in matrices:
+        return img_P_cam, None
+    rotation_key = "R0_rect" if "R0_rect" in matrices else "R_rect"
+    rectification = make_transform(matrix(matrices, rotation_key, (3, 3), str(path)), np.zeros(3))
+    return img_P_cam, rectification @ rigid(matrices, key, str(path))
+
+
+def read_labels(path: Path, cam_T_lidar: np.ndarray | None) -> Labels3D | None:
+    """Read a label file; None when there is none.
+
+    Raises:
+        LabelError: malformed, or no text.
+    """
+    if cam_T_lidar is None or not path.is_file():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError(f"{path}: cannot read the labels: {error}") from error
+    return labels_from_text(text, cam_T_lidar, str(path))
+
+
+def read_records(root: Path) -> dict[str, FrameRecord]:
+    """Read `frames.csv` and `poses.txt` of a folder this package wrote; empty without them.
+
+    Raises:
+        SourceError: malformed; the message names file and line.
+    """
+    path = root / FRAMES_FILE
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    poses = _read_poses(root / POSES_FILE, len(rows))
+    records = {}
+    for number, (row, world_T_lidar) in enumerate(zip(rows, poses), start=2):
+        try:
+            records[row["name"]] = FrameRecord(
+                stamp_ns=int(row["stamp_ns"]),
+                points_stamp_ns=int(row["points_stamp_ns"]) if row["points_stamp_ns"] else None,
+                camera_frame_id=row["camera_frame_id"],
+                lidar_frame_id=row["lidar_frame_id"],
+                world_T_lidar=world_T_lidar,
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise SourceError(f"{path}, line {number}: expected {', '.join(FRAMES_COLUMNS)}; got {row}") from error
+    return records
+
+
+def _read_poses(path: Path, count: int) -> list[np.ndarray | None]:
+    if not path.is_file():
+        return [None] * count
+    try:
+        table = np.loadtxt(path, dtype=np.float64, ndmin=2)
+    except ValueError as error:
+        raise SourceError(f"{path}: expected 12 numbers a line: {error}") from error
+    if table.shape != (count, 12):
+        raise SourceError(f"{path}: expected {count} lines of 12 numbers, got {table.shape[0]} of {table.shape[1]}")
+    rows = table.reshape(-1, 3, 4)
+    return [make_transform(row[:, :3], row[:, 3]) if np.isfinite(row).all() else None for row in rows]

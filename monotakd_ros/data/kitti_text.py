@@ -1,0 +1,159 @@
+"""KITTI's text formats: labels and calibration, to and from our types.
+
+KITTI's encoding (h, w, l, bottom centre, rotation_y; `P2`, `R0_rect`, `Tr_velo_to_cam`) stays in the KITTI
+files of this room. Numbers are written with enough digits to come back unchanged.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from monotakd_ros.errors import CalibrationError, LabelError
+from monotakd_ros.frame import Labels3D
+from monotakd_ros.geometry.boxes import alpha_from_rotation_y, kitti_from_lidar_boxes, lidar_boxes_from_kitti
+from monotakd_ros.geometry.transforms import make_transform
+
+NUM_LABEL_FIELDS = 15
+"""type, truncation, occlusion, alpha, 2D box (4), h w l, bottom centre x y z, rotation_y; a 16th is a score."""
+
+
+def labels_from_text(text: str, cam_T_lidar: np.ndarray, where: str) -> Labels3D:
+    """Parse the lines of a `label_2` file.
+
+    Args:
+        text: the file's content; empty lines are skipped.
+        cam_T_lidar: (4, 4) extrinsic that carries the boxes into the lidar frame.
+        where: file (or topic and stamp), for messages.
+
+    Raises:
+        LabelError: a line has too few fields, a word where a number belongs, or a size <= 0.
+    """
+    names: list[str] = []
+    rows: list[list[float]] = []
+    dont_care: list[list[float]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        values = _label_values(fields, f"{where}, line {number}")
+        if fields[0] == "DontCare":
+            dont_care.append(values[3:7])
+            continue
+        if min(values[7:10]) <= 0:
+            raise LabelError(f"{where}, line {number}: expected height, width, length > 0, got {values[7:10]}")
+        names.append(fields[0])
+        rows.append(values)
+    table = np.array(rows, dtype=np.float64).reshape(-1, NUM_LABEL_FIELDS - 1)
+    return Labels3D(
+        boxes_lidar=lidar_boxes_from_kitti(table[:, 7:10], table[:, 10:13], table[:, 13], cam_T_lidar),
+        class_names=tuple(names),
+        truncation=table[:, 0],
+        occlusion=table[:, 1].astype(np.int64),
+        boxes_img_px=np.where(_has_box_img(table[:, 3:7])[:, None], table[:, 3:7], np.nan),
+        dont_care_px=np.array(dont_care, dtype=np.float64).reshape(-1, 4),
+    )
+
+
+def text_from_labels(labels: Labels3D, cam_T_lidar: np.ndarray) -> str:
+    """Write labels as the lines of a `label_2` file; inverse of `labels_from_text`.
+
+    A 2D box that is not given (NaN) is written as -1 -1 -1 -1.
+    """
+    hwl, bottom_center_cam, rotation_y = kitti_from_lidar_boxes(labels.boxes_lidar, cam_T_lidar)
+    alpha = alpha_from_rotation_y(rotation_y, bottom_center_cam)
+    lines = []
+    for index, name in enumerate(labels.class_names):
+        numbers = [
+            alpha[index],
+            *np.nan_to_num(labels.boxes_img_px[index], nan=-1.0),
+            *hwl[index],
+            *bottom_center_cam[index],
+            rotation_y[index],
+        ]
+        truncation, occlusion = _short(labels.truncation[index]), labels.occlusion[index]
+        lines.append(f"{name} {truncation} {occlusion} " + " ".join(f"{number:.9f}" for number in numbers))
+    for region in labels.dont_care_px:
+        box = " ".join(f"{number:.6f}" for number in region)
+        lines.append(f"DontCare -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def matrices_from_text(text: str, where: str) -> dict[str, np.ndarray]:
+    """Parse `key: numbers` lines of a KITTI calibration file; values that are no numbers are left out.
+
+    Raises:
+        CalibrationError: a line is not `key: values`; the message names file and line.
+    """
+    result = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        key, separator, values = line.partition(":")
+        if not separator:
+            raise CalibrationError(f"{where}, line {number}: expected 'key: numbers', got {line.strip()[:60]!r}")
+        numbers = _numbers_or_none(values.split())
+        if numbers is not None:
+            result[key.strip()] = numbers
+    return result
+
+
+def matrix(matrices: dict[str, np.ndarray], key: str, shape: tuple[int, ...], where: str) -> np.ndarray:
+    """The entry `key` in `shape`.
+
+    Raises:
+        CalibrationError: the key is missing, or has another number of values, or one that is not finite.
+    """
+    if key not in matrices:
+        raise CalibrationError(f"{where}: expected a line '{key}:' with numbers, found {sorted(matrices)}")
+    values = matrices[key]
+    if values.size != np.prod(shape) or not np.isfinite(values).all():
+        raise CalibrationError(f"{where}: {key}: expected {int(np.prod(shape))} finite numbers, got {values.tolist()}")
+    return values.reshape(shape)
+
+
+def rigid(matrices: dict[str, np.ndarray], key: str, where: str) -> np.ndarray:
+    """The 3x4 entry `key` as a (4, 4) transform."""
+    rows = matrix(matrices, key, (3, 4), where)
+    return make_transform(rows[:, :3], rows[:, 3])
+
+
+def format_matrix(values: np.ndarray) -> str:
+    """Numbers in one line, row-major, each with the digits that bring it back bit for bit."""
+    return " ".join(repr(float(value)) for value in np.asarray(values).ravel())
+
+
+def calibration_text(img_P_cam: np.ndarray, cam_T_lidar: np.ndarray | None) -> str:
+    """A KITTI object calibration file: our camera as all of P0 to P3, rectification the identity.
+
+    Without a LiDAR the line `Tr_velo_to_cam` is left out.
+    """
+    lines = [f"P{index}: {format_matrix(img_P_cam)}" for index in range(4)]
+    lines.append(f"R0_rect: {format_matrix(np.eye(3))}")
+    if cam_T_lidar is not None:
+        lines.append(f"Tr_velo_to_cam: {format_matrix(cam_T_lidar[:3])}")
+        lines.append(f"Tr_imu_to_velo: {format_matrix(np.eye(4)[:3])}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _label_values(fields: list[str], where: str) -> list[float]:
+    if len(fields) not in (NUM_LABEL_FIELDS, NUM_LABEL_FIELDS + 1):
+        raise LabelError(f"{where}: expected {NUM_LABEL_FIELDS} fields, got {len(fields)}: {' '.join(fields)[:80]!r}")
+    values = _numbers_or_none(fields[1:NUM_LABEL_FIELDS])
+    if values is None or not np.isfinite(values).all():
+        raise LabelError(f"{where}: expected finite numbers after the type, got {' '.join(fields[1:])[:80]!r}")
+    return values.tolist()
+
+
+def _numbers_or_none(words: list[str]) -> np.ndarray | None:
+    try:
+        return np.array([float(word) for word in words], dtype=np.float64)
+    except ValueError:
+        return None
+
+
+def _has_box_img(boxes_img_px: np.ndarray) -> np.ndarray:
+    return ~(boxes_img_px == -1).all(axis=1)
+
+
+def _short(value: float) -> str:
+    return repr(float(value)) if value != round(value) else str(int(value))
