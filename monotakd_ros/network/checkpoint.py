@@ -1,0 +1,199 @@
+"""Weights files: a state dict together with the config that built the network, and what is known about it.
+
+Written to a temporary name and renamed, so that a reader never sees half a file; read with `weights_only=True`, so
+that a file cannot run code. Missing, unexpected or mis-shaped keys are errors that list them.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from monotakd_ros.config import Config, from_dict, to_dict
+from monotakd_ros.errors import CheckpointError, ConfigError, OutputError
+from monotakd_ros.network.student import Student, build_student
+
+FORMAT = "monotakd_ros checkpoint"
+FORMAT_VERSION = 1
+STUDENT = "student"
+KEYS_LISTED = 20
+PLAIN_TYPES = (bool, int, float, str, type(None), torch.Tensor)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a weights file holds.
+
+    Attributes:
+        config: the settings that the network was built with.
+        state_dict: tensors on the CPU.
+        metadata: plain values: training step, seeds, score, licence, ...
+        kind: which network: "student".
+    """
+
+    config: Config
+    state_dict: dict[str, torch.Tensor]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    kind: str = STUDENT
+
+
+def save_checkpoint(
+    path: Path | str,
+    state_dict: Mapping[str, torch.Tensor],
+    config: Config,
+    metadata: Mapping[str, Any],
+    kind: str = STUDENT,
+) -> None:
+    """Write a weights file, replacing an older one of that name in one step.
+
+    Args:
+        path: file to write; its folder exists.
+        state_dict: the network's tensors, on any device.
+        config: stored in full.
+        metadata: nested dicts and lists of plain values (and tensors).
+        kind: which network the tensors belong to.
+
+    Raises:
+        CheckpointError: `metadata` holds something that a reader would refuse.
+        OutputError: the file cannot be written (no such folder, disk full, read-only).
+    """
+    path = Path(path)
+    _require_plain(metadata, "metadata")
+    content = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "kind": kind,
+        "config": to_dict(config),
+        "metadata": dict(metadata),
+        "state_dict": {key: tensor.detach().cpu().contiguous() for key, tensor in state_dict.items()},
+    }
+    try:
+        _write_atomically(path, content)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+        raise OutputError(f"{path}: cannot write the checkpoint: {error}") from error
+
+
+def load_checkpoint(path: Path | str, kind: str | None = None) -> Checkpoint:
+    """Read a weights file onto the CPU.
+
+    Args:
+        path: file written by `save_checkpoint`.
+        kind: the network expected; None takes any.
+
+    Raises:
+        CheckpointError: no such file, not one of our checkpoints, damaged, of another network, or of a config that
+            this version does not understand.
+    """
+    path = Path(path)
+    content = _read(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this package: {_describe(content)}")
+    if content.get("version") != FORMAT_VERSION:
+        raise CheckpointError(f"{path}: expected format version {FORMAT_VERSION}, got {content.get('version')!r}")
+    missing = [key for key in ("kind", "config", "metadata", "state_dict") if key not in content]
+    if missing:
+        raise CheckpointError(f"{path}: the checkpoint lacks {', '.join(missing)}")
+    if kind is not None and content["kind"] != kind:
+        raise CheckpointError(f"{path}: expected the weights of a {kind}, got those of a {content['kind']}")
+    try:
+        config = from_dict(Config, content["config"], "config")
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return Checkpoint(config, content["state_dict"], content["metadata"], content["kind"])
+
+
+def load_student(path: Path | str, device: torch.device | str = "cpu") -> tuple[Student, Config]:
+    """Build the student that a weights file describes, in eval mode.
+
+    Raises:
+        CheckpointError: see `load_checkpoint` and `load_weights`.
+    """
+    checkpoint = load_checkpoint(path, STUDENT)
+    student = build_student(checkpoint.config.student)
+    load_weights(student, checkpoint.state_dict, where=str(path))
+    return student.to(device).eval(), checkpoint.config
+
+
+def load_weights(network: nn.Module, state_dict: Mapping[str, torch.Tensor], where: str) -> None:
+    """Fill a network; every key must match.
+
+    Args:
+        network: receives the tensors.
+        state_dict: as from `network.state_dict()`.
+        where: file name for messages.
+
+    Raises:
+        CheckpointError: keys are missing, unexpected or of another shape.
+    """
+    own = network.state_dict()
+    problems = {
+        "missing": [key for key in own if key not in state_dict],
+        "unexpected": [key for key in state_dict if key not in own],
+        "of another shape": [
+            f"{key} (expected {tuple(own[key].shape)}, got {tuple(tensor.shape)})"
+            for key, tensor in state_dict.items()
+            if key in own and own[key].shape != tensor.shape
+        ],
+    }
+    lines = [f"{len(keys)} {problem}: {_listed(keys)}" for problem, keys in problems.items() if keys]
+    if lines:
+        raise CheckpointError(f"{where}: the weights do not fit {type(network).__name__}: " + "; ".join(lines))
+    network.load_state_dict(dict(state_dict))
+
+
+def _listed(keys: list[str]) -> str:
+    rest = len(keys) - KEYS_LISTED
+    return ", ".join(keys[:KEYS_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: " + ("is a folder, not a checkpoint" if path.is_dir() else "no such checkpoint")
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {reason}") from error
+
+
+def _describe(content: Any) -> str:
+    if isinstance(content, dict):
+        return "it holds " + _listed([repr(key) for key in content])
+    return f"it holds a {type(content).__name__}"
+
+
+def _require_plain(value: Any, where: str) -> None:
+    """`weights_only` readers refuse other types; better to say so before the file exists."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _require_plain(item, f"{where}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _require_plain(item, f"{where}[{index}]")
+    elif type(value) not in PLAIN_TYPES:
+        raise CheckpointError(f"{where}: expected a plain value or a tensor, got {type(value).__name__}")
+
+
+def _write_atomically(path: Path, content: dict[str, Any]) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp's file is private to its owner
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,299 @@
+"""The lift: image feature and depth distribution to voxels, without the frustum volume.
+
+The frustum volume is the outer product V[c, d, v, u] = p[d, v, u] f[c, v, u], sampled trilinearly at each voxel's
+projection (u, v, b). Because it is an outer product, the sample is a weighted sum of four columns of f, the weights
+being bilinear weight x depth probability interpolated between two bins at that corner. Where and with which weights
+to read depends on the calibration only and is kept in a `LiftPlan`; softmax, weights and sum are per frame.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from monotakd_ros.geometry.depth_bins import DepthBins
+from monotakd_ros.geometry.grid import VoxelGrid
+from monotakd_ros.network.image_encoder import FEATURE_STRIDE
+
+Sampling = Literal["exact", "official"]
+MIN_SCALE = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class LiftPlan:
+    """Which feature cells each voxel reads: a sparse (V, Hf * Wf) matrix in row order with K entries.
+
+    Attributes:
+        cells: (K,) int32 row of the feature, v * Wf + u.
+        offsets: (V + 1,) int32: voxel i owns entries offsets[i] to offsets[i + 1]; none outside the frustum.
+        bins: (K,) int32 index of the nearer of two neighbouring depth bins in the (Hf * Wf, D + 1) distribution.
+        near_weight, far_weight: (K,) float32 bilinear weight x share of the nearer and the farther bin.
+        num_cells: Hf * Wf.
+    """
+
+    cells: torch.Tensor
+    offsets: torch.Tensor
+    bins: torch.Tensor
+    near_weight: torch.Tensor
+    far_weight: torch.Tensor
+    num_cells: int
+
+    @cached_property
+    def voxel_of_entry(self) -> torch.Tensor:
+        """(K,) int32."""
+        counts = self.offsets.diff()
+        voxels = torch.arange(len(counts), dtype=torch.int32, device=counts.device)
+        return torch.repeat_interleave(voxels, counts)
+
+    @cached_property
+    def entries_by_cell(self) -> torch.Tensor:
+        """(K,) int32 order of the entries that sorts them by cell: the transposed matrix, for the gradient."""
+        return torch.argsort(self.cells, stable=True).int()
+
+    @cached_property
+    def cell_offsets(self) -> torch.Tensor:
+        """(Hf * Wf + 1,) int32: cell i owns sorted entries cell_offsets[i] to cell_offsets[i + 1]."""
+        return _offsets(torch.bincount(self.cells, minlength=self.num_cells))
+
+
+def _offsets(counts: torch.Tensor) -> torch.Tensor:
+    return F.pad(counts.cumsum(0), (1, 0)).int()
+
+
+def make_plan(coordinates: torch.Tensor, shape: tuple[int, int, int]) -> LiftPlan:
+    """Plan for sampling at continuous indices.
+
+    Args:
+        coordinates: (V, 3) float64 u, v, bin in units of cells and bins, whole numbers at their centres; a row that
+            is not finite lies outside.
+        shape: (D, Hf, Wf). A corner outside counts as zero.
+    """
+    num_bins, height, width = shape
+    sizes = coordinates.new_tensor([width, height, num_bins])
+    inside = ((coordinates > -1) & (coordinates < sizes)).all(dim=1)
+    voxels = torch.nonzero(inside).flatten()
+    u, v, depth = coordinates[voxels].unbind(dim=1)
+    corner_u, share_u = _neighbours(u)
+    corner_v, share_v = _neighbours(v)
+    cells = (corner_v[:, :, None] * width + corner_u[:, None, :]).flatten(1)
+    weights = (share_v[:, :, None] * share_u[:, None, :]).flatten(1)
+    on_map_u, on_map_v = (corner_u >= 0) & (corner_u < width), (corner_v >= 0) & (corner_v < height)
+    used = (on_map_v[:, :, None] & on_map_u[:, None, :]).flatten(1) & (weights > 0)
+
+    near, (near_share, far_share) = torch.floor(depth), _neighbours(depth)[1].unbind(dim=1)
+    # In front of the first bin only the farther neighbour exists: make it the nearer one. Behind the last one, the
+    # farther neighbour is the class "out of range", whose weight must be zero.
+    near_share, far_share = (
+        torch.where(near < 0, far_share, near_share),
+        torch.where((near < 0) | (near >= num_bins - 1), torch.zeros_like(far_share), far_share),
+    )
+    bins = cells * (num_bins + 1) + near.clamp(min=0).long()[:, None]
+    counts = torch.zeros(len(coordinates), dtype=torch.int64, device=coordinates.device)
+    counts[voxels] = used.sum(dim=1)
+    return LiftPlan(
+        cells=cells[used].int(),
+        offsets=_offsets(counts),
+        bins=bins[used].int(),
+        near_weight=(weights * near_share[:, None])[used].float(),
+        far_weight=(weights * far_share[:, None])[used].float(),
+        num_cells=height * width,
+    )
+
+
+def _neighbours(position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two whole indices (V, 2) around a position (V,) and their linear weights (V, 2)."""
+    low = torch.floor(position)
+    share = position - low
+    return torch.stack([low, low + 1], dim=1).long(), torch.stack([1 - share, share], dim=1)
+
+
+class WeightedSum(torch.autograd.Function):
+    """Feature columns (B, Hf * Wf, C) summed per voxel with one weight per plan entry: (B, V, C).
+
+    `torch.nn.functional.embedding_bag` with its own gradient: that of the features is the transposed sum, which is
+    several times faster than the stock one on a CPU and has a fixed order of summation on CUDA.
+    """
+
+    @staticmethod
+    def forward(ctx, features: torch.Tensor, plans: tuple[LiftPlan, ...], *weights: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(features, *weights)
+        ctx.plans = plans
+        cells = torch.cat([plan.cells + index * plan.num_cells for index, plan in enumerate(plans)])
+        ends = torch.tensor([len(plan.cells) for plan in plans]).cumsum(0).tolist()
+        offsets = [plan.offsets[1:] + end - len(plan.cells) for plan, end in zip(plans, ends)]
+        offsets = torch.cat([plans[0].offsets[:1], *offsets])
+        voxels = _bag(cells, features.flatten(0, 1), offsets, torch.cat(weights))
+        return voxels.unflatten(0, (len(plans), -1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        features, *weights = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_features = None
+        grad_weights: list[torch.Tensor | None] = [None] * len(weights)
+        if ctx.needs_input_grad[0]:
+            frames = zip(ctx.plans, grad, weights)
+            grad_features = torch.stack([_features_gradient(plan, rows, weight) for plan, rows, weight in frames])
+        if any(ctx.needs_input_grad[2:]):
+            frames = zip(ctx.plans, grad, features)
+            grad_weights = [_weights_gradient(plan, rows, feature) for plan, rows, feature in frames]
+        return grad_features, None, *grad_weights
+
+
+def _features_gradient(plan: LiftPlan, grad: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    order = plan.entries_by_cell
+    return _bag(plan.voxel_of_entry.index_select(0, order), grad, plan.cell_offsets, weights.index_select(0, order))
+
+
+def _weights_gradient(plan: LiftPlan, grad: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """Product of each entry's voxel gradient and feature column, (K,); the (K, C) products are never stored."""
+    return torch.ops.aten._embedding_bag_per_sample_weights_backward(
+        grad, features.contiguous(), plan.cells, plan.offsets, plan.voxel_of_entry, 0
+    )
+
+
+def _bag(rows: torch.Tensor, table: torch.Tensor, offsets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return F.embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
+
+
+class LiftPlanCache:
+    """The plans of the calibrations seen last, at most `max_plans`.
+
+    Memory per plan is about 20 bytes per entry (15 MB for the R50 model, 3 MB for the small one), half as much again in training. Not
+    part of a module's state: a copy starts empty.
+    """
+
+    def __init__(self, max_plans: int = 16) -> None:
+        self.max_plans = max_plans
+        self._plans: OrderedDict[tuple, LiftPlan] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def __deepcopy__(self, memo: dict) -> LiftPlanCache:
+        return LiftPlanCache(self.max_plans)
+
+    def get(self, key: tuple, make: Callable[[], LiftPlan]) -> LiftPlan:
+        """The plan stored under `key`, else the one that `make` builds; the least recently used one may go."""
+        plan = self._plans.pop(key, None) or make()
+        self._plans[key] = plan
+        while len(self._plans) > self.max_plans:
+            self._plans.popitem(last=False)
+        return plan
+
+
+class ViewTransform(nn.Module):
+    """Feature (B, C, Hf, Wf) and depth logits (B, D + 1, Hf, Wf) -> voxels (B, C, Z, Y, X) float32.
+
+    Computed in float32 whatever autocast says. In memory the result is (B, Y, X, Z, C).
+
+    Args:
+        grid: voxels in the lidar frame.
+        bins: depth bins, along z of the camera frame.
+        sampling: `exact` reads where a voxel's centre projects: cell i is centred on pixel 8 i, bin k on index
+            k + 0.5. `official` repeats the published code: pixel / (image size - 1) and bin / (D - 1), sampled as by
+            `grid_sample(align_corners=False)`, the image size being the largest of the batch.
+
+    Source: CaDDN (Reading et al., CVPR 2021), sec. 3.1 "frustum to voxel transformation".
+    """
+
+    def __init__(self, grid: VoxelGrid, bins: DepthBins, sampling: Sampling = "exact") -> None:
+        super().__init__()
+        self.grid, self.bins, self.sampling = grid, bins, sampling
+        self.plans = LiftPlanCache()
+
+    def forward(
+        self,
+        features: torch.Tensor,
+        depth_logits: torch.Tensor,
+        img_P_cam: torch.Tensor,
+        cam_T_lidar: torch.Tensor,
+        valid_px: torch.Tensor,
+    ) -> torch.Tensor:
+        """Lift a batch.
+
+        Args:
+            features: (B, C, Hf, Wf).
+            depth_logits: (B, D + 1, Hf, Wf), the last class "out of range".
+            img_P_cam: (B, 3, 4) projection of the network image.
+            cam_T_lidar: (B, 4, 4).
+            valid_px: (B, 4) left, top, right, bottom of the image content.
+        """
+        image_size = valid_px[:, 2:].amax(dim=0).tolist()
+        shape = (self.bins.num_bins, *features.shape[-2:])
+        plans = tuple(
+            self.plan(projection, extrinsic, (image_size[0], image_size[1]), shape, features.device)
+            for projection, extrinsic in zip(img_P_cam.cpu(), cam_T_lidar.cpu())
+        )
+        with torch.autocast(features.device.type, enabled=False):
+            columns = features.float().flatten(2).transpose(1, 2).contiguous()  # (B, Hf * Wf, C)
+            depth = torch.softmax(depth_logits.float(), dim=1).flatten(2).transpose(1, 2)  # (B, Hf * Wf, D + 1)
+            weights = [_entry_weights(plan, frame.reshape(-1)) for plan, frame in zip(plans, depth)]
+            voxels = WeightedSum.apply(columns, plans, *weights)
+        x, y, z = self.grid.shape_xyz
+        return voxels.unflatten(1, (y, x, z)).permute(0, 4, 3, 1, 2)
+
+    def plan(
+        self,
+        img_P_cam: torch.Tensor,
+        cam_T_lidar: torch.Tensor,
+        image_size: tuple[float, float],
+        shape: tuple[int, int, int],
+        device: torch.device,
+    ) -> LiftPlan:
+        """The plan of one calibration, from the cache where it is known.
+
+        Args:
+            img_P_cam: (3, 4) on the CPU.
+            cam_T_lidar: (4, 4) on the CPU.
+            image_size: (width, height) px, which `official` sampling normalises by.
+            shape: (D, Hf, Wf).
+            device: where the plan lives.
+        """
+
+        def make() -> LiftPlan:
+            coordinates = self.coordinates(img_P_cam.to(device), cam_T_lidar.to(device), image_size, shape)
+            return make_plan(coordinates, shape)
+
+        size_matters = image_size if self.sampling == "official" else None
+        key = (img_P_cam.numpy().tobytes(), cam_T_lidar.numpy().tobytes(), size_matters, shape, str(device))
+        return self.plans.get(key, make)
+
+    def coordinates(
+        self,
+        img_P_cam: torch.Tensor,
+        cam_T_lidar: torch.Tensor,
+        image_size: tuple[float, float],
+        shape: tuple[int, int, int],
+    ) -> torch.Tensor:
+        """Where each voxel reads: (Y * X * Z, 3) float64 continuous u, v, bin index; not finite = nowhere."""
+        u, v, b = self._project(img_P_cam.double(), cam_T_lidar.double()).unbind(dim=1)
+        if self.sampling == "exact":
+            return torch.stack([u / FEATURE_STRIDE, v / FEATURE_STRIDE, b - 0.5], dim=1)
+        num_bins, height, width = shape
+        u = u / (image_size[0] - 1) * width - 0.5
+        v = v / (image_size[1] - 1) * height - 0.5
+        return torch.stack([u, v, b / (num_bins - 1) * num_bins - 0.5], dim=1)
+
+    def _project(self, img_P_cam: torch.Tensor, cam_T_lidar: torch.Tensor) -> torch.Tensor:
+        """(Y * X * Z, 3) float64: pixel u, v and continuous depth bin of the voxel centres; NaN in front of the bins."""
+        centers = self.grid.centers().permute(1, 2, 0, 3).reshape(-1, 3).to(img_P_cam)
+        centers_cam = centers @ cam_T_lidar[:3, :3].T + cam_T_lidar[:3, 3]
+        homogeneous = centers_cam @ img_P_cam[:, :3].T + img_P_cam[:, 3]
+        depth = homogeneous[:, 2] - img_P_cam[2, 3]
+        uv_px = homogeneous[:, :2] / homogeneous[:, 2:].clamp(min=MIN_SCALE)
+        return torch.cat([uv_px, self.bins.continuous_index(depth)[:, None]], dim=1)
+
+
+def _entry_weights(plan: LiftPlan, depth: torch.Tensor) -> torch.Tensor:
+    """(K,) bilinear weight x interpolated depth probability, from the distribution (Hf * Wf * (D + 1),)."""
+    return depth.index_select(0, plan.bins) * plan.near_weight + depth.index_select(0, plan.bins + 1) * plan.far_weight
