@@ -26,7 +26,7 @@ from monotakd_ros.geometry.transforms import make_transform, nominal_cam_T_lidar
 logger = logging.getLogger(__name__)
 
 FRAME_PERIOD_NS = 100_000_000
-"""Original KITTI folders have no stamps; frames then count up at 10 Hz."""
+"""Original KITTI folders have no stamps; frames then count up at 10 Hz, from 0.1 s (ROS reads 0 as "no time")."""
 
 FRAMES_FILE = "frames.csv"
 POSES_FILE = "poses.txt"
@@ -80,7 +80,8 @@ class KittiFolder:
         self._require_calibrations(names)
         records = read_records(self._root)
         self._records = {
-            name: records.get(name, FrameRecord(stamp_ns=index * FRAME_PERIOD_NS)) for index, name in enumerate(names)
+            name: records.get(name, FrameRecord(stamp_ns=index * FRAME_PERIOD_NS))
+            for index, name in enumerate(names, start=1)
         }
         self._images = {name: images[name] for name in sorted(names, key=lambda n: (self._records[n].stamp_ns, n))}
 
