@@ -156,9 +156,8 @@ def _listed(keys: list[str]) -> str:
 
 def _read(path: Path) -> Any:
     if not path.is_file():
-        raise CheckpointError(
-            f"{path}: " + ("is a folder, not a checkpoint" if path.is_dir() else "no such checkpoint")
-        )
+        found = "a folder" if path.is_dir() else "nothing"
+        raise CheckpointError(f"{path}: expected a checkpoint file, found {found}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:

@@ -23,7 +23,7 @@ class HeightCollapse(nn.Module):
         self.bn = nn.BatchNorm2d(out_channels)
 
     def forward(self, voxels: torch.Tensor) -> torch.Tensor:
-        batch, channels, heights, _, _ = voxels.shape
+        channels, heights = voxels.shape[1:3]
         assert heights == self.heights, f"expected {self.heights} voxel layers, got {heights}"
         layers = voxels.transpose(1, 2).flatten(1, 2)  # (B, Z * C, Y, X)
         weight = self.conv.weight.unflatten(1, (channels, heights)).transpose(1, 2).flatten(1, 2)
