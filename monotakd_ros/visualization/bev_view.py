@@ -1,0 +1,152 @@
+"""The scene from above: LiDAR points by height, detections, ground truth, range rings, the camera's field of view.
+
+Forward (x of lidar) points up, left (y) points left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from monotakd_ros.frame import Detections3D, Frame
+from monotakd_ros.geometry.boxes import corners_from_boxes, transform_boxes
+from monotakd_ros.geometry.camera import CameraModel
+from monotakd_ros.geometry.transforms import invert_transform, transform_points
+from monotakd_ros.visualization import drawing
+from monotakd_ros.visualization.palette import (
+    BACKGROUND,
+    FAINT_INK,
+    FIELD_OF_VIEW,
+    GRID,
+    GROUND_TRUTH,
+    INK,
+    POINT_STOPS,
+    Colour,
+    class_colour,
+)
+
+RING_STEP_M = 10
+POINT_HEIGHT_M = (-2.0, 1.5)
+ELLIPSE_95 = 2.4477
+"""Half axes of the ellipse that holds 95 % of a 2D normal distribution, in standard deviations."""
+
+
+@dataclass(frozen=True)
+class BevView:
+    """What part of the ground is shown, and how large.
+
+    Attributes:
+        height_px: height of the panel; its width follows from the ranges.
+        forward_m: nearest and farthest x, lidar.
+        left_m: largest y to either side.
+        covariance: whether to draw the 95 % ellipse of each detection's position.
+    """
+
+    height_px: int = 480
+    forward_m: tuple[float, float] = (-4.0, 52.0)
+    left_m: float = 26.0
+    covariance: bool = True
+
+    @property
+    def px_per_m(self) -> float:
+        return self.height_px / (self.forward_m[1] - self.forward_m[0])
+
+    @property
+    def width_px(self) -> int:
+        return round(2 * self.left_m * self.px_per_m)
+
+    def to_px(self, points_lidar: np.ndarray) -> np.ndarray:
+        """Pixels (N, 2) of points (N, >=2)."""
+        x, y = points_lidar[:, 0], points_lidar[:, 1]
+        return np.column_stack([(self.left_m - y) * self.px_per_m, (self.forward_m[1] - x) * self.px_per_m])
+
+    def draw(self, frame: Frame, detections: Detections3D | None) -> np.ndarray:
+        """The panel of one frame, (height_px, width_px, 3) uint8 RGB.
+
+        Boxes are shown in the frame's lidar frame; where a frame has none, in that of the detections.
+        """
+        canvas = np.full((self.height_px, self.width_px, 3), BACKGROUND, dtype=np.uint8)
+        self._draw_rings(canvas)
+        cam_T_lidar = frame.cam_T_lidar
+        if cam_T_lidar is None and detections is not None:
+            cam_T_lidar = detections.cam_T_lidar
+        if frame.points_lidar is not None:
+            self._draw_points(canvas, frame.points_lidar)
+        if cam_T_lidar is not None:
+            self._draw_field_of_view(canvas, frame.camera, cam_T_lidar)
+        self._draw_ego(canvas)
+        if detections is not None and cam_T_lidar is not None:
+            self._draw_detections(canvas, detections, invert_transform(cam_T_lidar) @ detections.cam_T_lidar)
+        if frame.labels is not None:
+            for footprint in self._footprints(frame.labels.boxes_lidar):
+                drawing.polygon(canvas, footprint, GROUND_TRUTH, 1, dashed=True)
+                self._draw_nose(canvas, footprint, GROUND_TRUTH)
+        return canvas
+
+    def _draw_detections(self, canvas: np.ndarray, detections: Detections3D, shown_T_boxes: np.ndarray) -> None:
+        boxes = transform_boxes(shown_T_boxes, detections.boxes_lidar)
+        rotation = shown_T_boxes[:2, :2]
+        names = detections.names
+        for index, footprint in reversed(list(enumerate(self._footprints(boxes)))):
+            colour = class_colour(names[index])
+            drawing.glass(canvas, footprint, colour, 0.4)
+            drawing.polygon(canvas, footprint, colour, 1)
+            self._draw_nose(canvas, footprint, colour)
+            if self.covariance:
+                spread = rotation @ detections.covariance_lidar[index, :2, :2] @ rotation.T
+                self._draw_ellipse(canvas, boxes[index, :2], spread, colour)
+
+    def _footprints(self, boxes_lidar: np.ndarray) -> list[np.ndarray]:
+        """Pixels (4, 2) of each box seen from above: front left, front right, rear right, rear left."""
+        return [self.to_px(corners[:4]) for corners in corners_from_boxes(boxes_lidar)]
+
+    def _draw_nose(self, canvas: np.ndarray, footprint: np.ndarray, colour: Colour) -> None:
+        """A stroke from the centre through the front, so that the heading is seen."""
+        center, front = footprint.mean(axis=0), footprint[:2].mean(axis=0)
+        drawing.line(canvas, center, front, colour, 1)
+
+    def _draw_ellipse(self, canvas: np.ndarray, center: np.ndarray, covariance: np.ndarray, colour: Colour) -> None:
+        variances, axes = np.linalg.eigh(covariance)
+        half = ELLIPSE_95 * np.sqrt(np.maximum(variances, 0.0))
+        turn = np.linspace(0, 2 * np.pi, 36, endpoint=False)
+        outline = center + (np.column_stack([np.cos(turn), np.sin(turn)]) * half) @ axes.T
+        drawing.polygon(canvas, self.to_px(outline), colour, 1)
+
+    def _draw_points(self, canvas: np.ndarray, points_lidar: np.ndarray) -> None:
+        low, high = POINT_HEIGHT_M
+        uv = self.to_px(points_lidar)
+        inside = (uv >= 0).all(axis=1) & (uv[:, 0] < self.width_px) & (uv[:, 1] < self.height_px)
+        shown = points_lidar[inside]
+        order = np.argsort(shown[:, 2], kind="stable")
+        cells = uv[inside][order].astype(int)
+        level = np.clip((shown[order, 2] - low) / (high - low), 0, 1) * (len(POINT_STOPS) - 1)
+        stops = np.array(POINT_STOPS, dtype=np.float64)
+        channels = [np.interp(level, np.arange(len(stops)), stops[:, channel]) for channel in range(3)]
+        canvas[cells[:, 1], cells[:, 0]] = np.column_stack(channels).astype(np.uint8)
+
+    def _draw_rings(self, canvas: np.ndarray) -> None:
+        origin = self.to_px(np.zeros((1, 2)))[0]
+        center = tuple(int(value) for value in np.round(origin * 16))
+        reach = np.hypot(self.forward_m[1], self.left_m)
+        for radius in range(RING_STEP_M, int(reach) + 1, RING_STEP_M):
+            cv2.circle(canvas, center, round(radius * self.px_per_m * 16), GRID, 1, cv2.LINE_AA, 4)
+            right = min(0.82 * radius, self.left_m - 4.0)  # outside most cameras' view, where no boxes are
+            ahead = np.sqrt(radius**2 - right**2)
+            if ahead < self.forward_m[1] - 1.5:
+                u, v = self.to_px(np.array([[ahead, -right]]))[0]
+                drawing.put_text(canvas, f"{radius} m", u + 2, v - 12, FAINT_INK, 11.0)
+
+    def _draw_field_of_view(self, canvas: np.ndarray, camera: CameraModel, cam_T_lidar: np.ndarray) -> None:
+        """Two rays through the left and right image edge."""
+        edges_px = np.array([[-0.5, camera.cy], [camera.width - 0.5, camera.cy]])
+        lidar_T_cam = invert_transform(cam_T_lidar)
+        near = transform_points(lidar_T_cam, camera.unproject(edges_px, np.full(2, 0.5)))
+        far = transform_points(lidar_T_cam, camera.unproject(edges_px, np.full(2, 200.0)))
+        for start, end in zip(self.to_px(near), self.to_px(far)):
+            drawing.line(canvas, start, end, FIELD_OF_VIEW, 1)
+
+    def _draw_ego(self, canvas: np.ndarray) -> None:
+        body = np.array([[1.6, 0.0], [-0.9, 0.9], [-0.4, 0.0], [-0.9, -0.9]])
+        cv2.fillPoly(canvas, [np.round(self.to_px(body) * 16).astype(np.int32)], INK, cv2.LINE_AA, 4)

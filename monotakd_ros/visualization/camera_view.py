@@ -1,0 +1,138 @@
+"""The camera image with projected 3D boxes.
+
+Detections are solid, in their class's colour, with a tinted front face, score and distance; ground truth is dashed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from monotakd_ros.frame import Detections3D, Frame, Labels3D
+from monotakd_ros.geometry.boxes import BOX_EDGES, corners_from_boxes
+from monotakd_ros.geometry.camera import CameraModel, pixel_scale_shift
+from monotakd_ros.geometry.transforms import transform_points
+from monotakd_ros.visualization import drawing
+from monotakd_ros.visualization.palette import BACKGROUND, GROUND_TRUTH, Colour, class_colour
+
+NEAR_M = 0.3
+FRONT_FACE = (0, 1, 5, 4)
+TEXT_PX = 12.0
+THICK_WITHIN_M = 22.0
+"""Boxes farther away get thin lines, which would fill them otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Style:
+    colour: Colour
+    width: int
+    dashed: bool
+    face_opacity: float
+
+
+def draw_camera_view(frame: Frame, detections: Detections3D | None, scale: float = 1.0) -> np.ndarray:
+    """The frame's image, scaled by `scale`, with its labels and the detections drawn in.
+
+    Args:
+        frame: image, camera and, where known, labels.
+        detections: boxes to draw; None draws labels only.
+        scale: size of the picture against the image.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    width, height = round(frame.camera.width * scale), round(frame.camera.height * scale)
+    shrinks = width < frame.camera.width
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    canvas = cv2.resize(frame.image, (width, height), interpolation=method)
+    factors = width / frame.camera.width, height / frame.camera.height
+    camera = frame.camera.warped(pixel_scale_shift(*factors, 0.0, 0.0), width, height)
+    if frame.labels is not None and frame.cam_T_lidar is not None:
+        _draw_labels(canvas, frame.labels, camera, frame.cam_T_lidar)
+    if detections is not None:
+        _draw_detections(canvas, detections, camera)
+    return canvas
+
+
+def _draw_labels(canvas: np.ndarray, labels: Labels3D, camera: CameraModel, cam_T_lidar: np.ndarray) -> None:
+    for corners_cam in _far_to_near(labels.boxes_lidar, cam_T_lidar)[1]:
+        _draw_box(canvas, corners_cam, camera, _Style(GROUND_TRUTH, 1, dashed=True, face_opacity=0.0))
+
+
+def _draw_detections(canvas: np.ndarray, detections: Detections3D, camera: CameraModel) -> None:
+    order, all_corners_cam = _far_to_near(detections.boxes_lidar, detections.cam_T_lidar)
+    names = detections.names
+    anchors = []
+    for index, corners_cam in zip(order, all_corners_cam):
+        colour = class_colour(names[index])
+        distance = float(np.linalg.norm(corners_cam.mean(axis=0)))
+        width = 2 if distance < THICK_WITHIN_M else 1
+        anchor = _draw_box(canvas, corners_cam, camera, _Style(colour, width, dashed=False, face_opacity=0.25))
+        if anchor is not None:
+            anchors.append((anchor, f"{names[index]} {detections.scores[index]:.2f}  {distance:.0f} m", colour))
+    _write_tags(canvas, anchors[::-1])
+
+
+def _far_to_near(boxes_lidar: np.ndarray, cam_T_lidar: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Order (K,) and corners (8, 3) in cam of the boxes that reach in front of the camera, farthest first."""
+    corners = corners_from_boxes(boxes_lidar)
+    corners_cam = transform_points(cam_T_lidar, corners.reshape(-1, 3)).reshape(-1, 8, 3)
+    depth = corners_cam[..., 2]
+    order = np.argsort(-depth.mean(axis=1), kind="stable")
+    order = order[depth.max(axis=1)[order] > NEAR_M]
+    return order, [corners_cam[index] for index in order]
+
+
+def _draw_box(canvas: np.ndarray, corners_cam: np.ndarray, camera: CameraModel, style: _Style) -> np.ndarray | None:
+    """Draw one box; returns the (left, top) px of its visible part, None when the image shows none of it."""
+    face = corners_cam[list(FRONT_FACE)]
+    if style.face_opacity > 0 and (face[:, 2] > NEAR_M).all():
+        drawing.glass(canvas, camera.project(face)[0], style.colour, style.face_opacity)
+    ends = []
+    for start, end in BOX_EDGES:
+        segment_cam = _cut_near(corners_cam[start], corners_cam[end])
+        if segment_cam is None:
+            continue
+        a, b = camera.project(segment_cam)[0]
+        visible = drawing.clip_segment(a, b, camera.width, camera.height)
+        if visible is None:
+            continue
+        ends.extend(visible)
+        if style.dashed:
+            drawing.dashed_line(canvas, a, b, style.colour, style.width)
+        else:
+            drawing.line(canvas, a, b, style.colour, style.width)
+    return np.clip(np.min(ends, axis=0), 0, None) if ends else None
+
+
+def _cut_near(start_cam: np.ndarray, end_cam: np.ndarray) -> np.ndarray | None:
+    """The part (2, 3) of a segment in front of the near plane; None when it lies behind."""
+    a, b = start_cam[2] - NEAR_M, end_cam[2] - NEAR_M
+    if a <= 0 and b <= 0:
+        return None
+    if a > 0 and b > 0:
+        return np.stack([start_cam, end_cam])
+    crossing = start_cam + a / (a - b) * (end_cam - start_cam)
+    return np.stack([start_cam if a > 0 else crossing, end_cam if b > 0 else crossing])
+
+
+def _write_tags(canvas: np.ndarray, tags: list[tuple[np.ndarray, str, Colour]]) -> None:
+    """Write each box's tag above it, nearest box first; tags move up to keep clear of each other, or are left out."""
+    taken: list[tuple[int, int, int, int]] = []
+    for (left, top), text, colour in tags:
+        width, height = (size + 4 for size in drawing.text_size(text, TEXT_PX))
+        u = int(np.clip(left, 0, max(0, canvas.shape[1] - width)))
+        for row in range(4):
+            v = int(top) - height * (row + 1) - 1
+            place = (u, max(v, 0), u + width, max(v, 0) + height)
+            if not any(_overlap(place, other) for other in taken):
+                taken.append(place)
+                drawing.plate(canvas, u, place[1], width, height, BACKGROUND, 0.72)
+                drawing.put_text(canvas, text, u + 2, place[1] + 2, colour, TEXT_PX)
+                break
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
