@@ -1,0 +1,135 @@
+"""Time of one training step, part by part, on made-up frames.
+
+python benchmarks/train_step.py --config config/student_small.yaml --steps 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from monotakd_ros.config import Config, load_config
+from monotakd_ros.data.preprocess import PreparedFrame
+from monotakd_ros.frame import Labels3D
+from monotakd_ros.geometry.camera import CameraModel
+from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
+from monotakd_ros.training.frame_cache import TrainingFrame
+from monotakd_ros.training.loop import RunOptions, StudentRun
+from monotakd_ros.training.losses import total
+from monotakd_ros.training.optim import set_learning_rate
+
+BOXES_PER_FRAME = 12
+POINTS_PER_FRAME = 18000
+
+
+def made_up_frame(config: Config, index: int) -> TrainingFrame:
+    """A frame of noise with boxes in the grid and points all over the image."""
+    generator = np.random.default_rng(index)
+    camera = config.student.input
+    focal, center = camera.focal_px or 720.0, camera.center_px or (camera.width / 2, camera.height / 2)
+    model = CameraModel.from_intrinsics(focal, focal, *center, camera.width, camera.height)
+    x0, y0, _, x1, y1, _ = config.student.grid.range_m
+    boxes = np.zeros((BOXES_PER_FRAME, 7))
+    boxes[:, 0] = generator.uniform(x0, x1, BOXES_PER_FRAME)
+    boxes[:, 1] = generator.uniform(y0, y1, BOXES_PER_FRAME) * 0.5
+    boxes[:, 2:6] = [-1.0, 3.9, 1.6, 1.5]
+    boxes[:, 6] = generator.uniform(-np.pi, np.pi, BOXES_PER_FRAME)
+    size = [camera.width, camera.height]
+    points = np.column_stack(
+        [generator.uniform(0, 1, (POINTS_PER_FRAME, 2)) * size, generator.uniform(2, 60, POINTS_PER_FRAME)]
+    )
+    labels = Labels3D(
+        boxes,
+        ("Car",) * BOXES_PER_FRAME,
+        np.zeros(BOXES_PER_FRAME),
+        np.zeros(BOXES_PER_FRAME, dtype=np.int64),
+        np.full((BOXES_PER_FRAME, 4), np.nan),
+    )
+    prepared = PreparedFrame(
+        name=f"{index:06d}",
+        image=generator.integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8),
+        valid_px=np.array([0, 0, *size], dtype=np.float32),
+        img_P_cam=model.img_P_cam,
+        cam_T_lidar=nominal_cam_T_lidar(),
+        points_img=points.astype(np.float32),
+        boxes_lidar=boxes.astype(np.float32),
+        labels=np.zeros(BOXES_PER_FRAME, dtype=np.int64),
+    )
+    return TrainingFrame(prepared, labels, model, nominal_cam_T_lidar())
+
+
+class PartTimer:
+    """Seconds of named parts."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds[name].append(time.perf_counter() - start)
+
+
+def timed_step(run: StudentRun, step: int, part: PartTimer) -> None:
+    """The same work as `StudentRun.take_step`, in parts."""
+    with part("frames and augmentation"):
+        frames = run.batches.prepared(step)
+    with part("targets"):
+        batch = run.build(frames).to(run.device)
+    run.student.train()
+    with part("forward"), run.precision():
+        output = run.student(batch.frames)
+    with part("losses"):
+        loss = total(run.losses(output, batch))
+    with part("backward"):
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+    with part("clip, optimiser, average"):
+        torch.nn.utils.clip_grad_norm_(run.student.parameters(), run.config.training.grad_clip_norm)
+        set_learning_rate(run.optimizer, 1e-4)
+        run.optimizer.step()
+        run.average.update(run.student, step)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("config/student_small.yaml"))
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--amp", choices=("off", "bf16"))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    config = load_config(arguments.config)
+    changes = {"batch_size": arguments.batch_size, "amp": arguments.amp}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    config = replace(config, training=replace(config.training, **changes))
+    frames = [made_up_frame(config, index) for index in range(16)]
+    with tempfile.TemporaryDirectory() as folder:
+        run = StudentRun(config, frames, [], Path(folder), RunOptions(device=arguments.device))
+        timed_step(run, 0, PartTimer())
+        part = PartTimer()
+        for step in range(1, arguments.steps + 1):
+            timed_step(run, step, part)
+    training = config.training
+    print(f"{config.name}, batch {training.batch_size}, amp {training.amp}, {arguments.threads} threads")
+    for name, seconds in part.seconds.items():
+        print(f"{name:28s} {1e3 * np.median(seconds):8.1f} ms")
+    print(f"{'step':28s} {1e3 * sum(np.median(seconds) for seconds in part.seconds.values()):8.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""`monotakd train student`: train the camera detector on any source with labels."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import ConcatDataset, Dataset, Subset
+from tqdm import tqdm
+
+from monotakd_ros.config import Config, load_config
+from monotakd_ros.data.source import SourceOptions, open_source
+from monotakd_ros.detector import resolve_device
+from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
+from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_student
+from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, load_state, open_run_folder
+
+_log = logging.getLogger(__name__)
+
+DESCRIPTION = """\
+Train the camera detector with detection and depth losses.
+
+Each SOURCE is a bag, a KITTI folder or a KITTI raw drive with labels, and LiDAR clouds for the depth loss (without
+them only boxes teach). It is read once into the cache; later runs and --resume start from there. Without --val-data
+the last part of each source (training.validation_fraction) is held back for validation.
+
+RUN then holds: last.pt (to resume), best.pt (best validation AP) and final.pt (both for `monotakd replay`),
+log.jsonl and tensorboard/.
+"""
+
+EPILOG = """\
+examples:
+  monotakd simulate drive_a --frames 200 --seed 1
+  monotakd train student --config config/student_small.yaml --data drive_a --out run --steps 500
+  monotakd train student --config config/student_small.yaml --data drive_a --out run --resume
+  monotakd train student --config config/student_small.yaml --data drive_a drive_b --val-data drive_c --out run2 \\
+      --init run/final.pt --device cuda
+
+Ctrl-C finishes the step, writes last.pt and exits with 130; --resume then continues, on a CPU bit for bit.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register `train` and its networks."""
+    parser = subparsers.add_parser("train", help="train a network", description="Train a network.")
+    networks = parser.add_subparsers(dest="network", metavar="NETWORK", required=True)
+    student = networks.add_parser(
+        "student",
+        help="the camera detector",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_arguments(student)
+    student.set_defaults(run=run)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--config", type=Path, required=True, help="YAML file with the network and training settings")
+    add("--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="labelled sources to learn from")
+    add("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    add("--val-data", type=Path, nargs="+", default=[], metavar="SOURCE", help="labelled sources to validate on")
+    add("--steps", type=_positive, help="number of optimiser steps (default: the config's; with --resume: the run's)")
+    add("--stop-at", type=_positive, metavar="STEP", help="stop after this step, to be resumed later")
+    add("--seed", type=int, help="seed of weights, order and augmentation (default: the config's)")
+    add("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="continue the run in RUN")
+    start.add_argument("--overwrite", action="store_true", help="replace the run in RUN (its cache stays)")
+    start.add_argument("--init", type=Path, metavar="CKPT", help="start from these weights of the same network")
+    add(
+        "--cache", type=Path, metavar="DIR", help="folder of prepared frames, to be shared by runs (default: RUN/cache)"
+    )
+    add("--strict", action="store_true", help="stop at the first unreadable frame instead of skipping it")
+    add("--label-dir", type=Path, help="KITTI label files by frame number, for a bag without ground truth")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number >= 1, got {text}")
+    return value
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the sources, train, report."""
+    resolve_device(arguments.device)
+    open_run_folder(arguments.out, arguments.resume, arguments.overwrite)
+    config = _config(arguments)
+    caches = _read(arguments.data, arguments, config)
+    val_caches = _read(arguments.val_data, arguments, config)
+    train_frames, val_frames = split(caches, val_caches, config.training.validation_fraction)
+    warn_of_gaps(caches, config)
+    options = RunOptions(
+        device=arguments.device,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        stop_at=arguments.stop_at,
+        init=arguments.init,
+        data={"train": [cache.folder.name for cache in caches], "validation": [c.folder.name for c in val_caches]},
+        sources=tuple(path.name for path in arguments.data),
+    )
+    print(f"{len(train_frames)} frames to learn from, {len(val_frames)} to validate on")
+    with ProgressBar() as bar:
+        result = train_student(config, train_frames, val_frames, arguments.out, options, bar.show)
+    _report(result, arguments.out)
+    return 0
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    """The config file with the command line's steps and seed; a resumed run keeps the steps it was started with."""
+    config = load_config(arguments.config)
+    steps = arguments.steps
+    if steps is None and arguments.resume:
+        steps = load_state(arguments.out / STATE_FILE)["config"]["training"]["steps"]
+    changes = {name: value for name, value in (("steps", steps), ("seed", arguments.seed)) if value is not None}
+    return replace(config, training=replace(config.training, **changes))
+
+
+def _read(paths: Sequence[Path], arguments: argparse.Namespace, config: Config) -> list[FrameCache]:
+    options = SourceOptions(label_dir=arguments.label_dir)
+    caches = []
+    for path in paths:
+        source = open_source(path, options)
+        try:
+            with tqdm(total=len(source), desc=f"reading {path.name}", unit="frame", leave=False) as bar:
+                cache = cached_frames(
+                    source,
+                    arguments.cache or arguments.out / CACHE_DIR,
+                    config.student.input,
+                    config.student.class_names,
+                    strict=arguments.strict,
+                    options=repr(options),
+                    on_frame=lambda number, bar=bar: bar.update(number - bar.n),
+                )
+        finally:
+            source.close()
+        report = cache.report
+        print(f"{path}: {report.frames} labelled frames, {report.unlabelled} unlabelled, {len(report.bad)} unreadable")
+        for message in report.bad[:5]:
+            print(f"  skipped: {message}", file=sys.stderr)
+        caches.append(cache)
+    return caches
+
+
+def split(
+    caches: Sequence[FrameCache], val_caches: Sequence[FrameCache], validation_fraction: float
+) -> tuple[Dataset[TrainingFrame], Dataset[TrainingFrame]]:
+    """Frames to learn from and to validate on.
+
+    Without `val_caches` the last `validation_fraction` of each source is held back: neighbouring frames of a drive
+    look so much alike that a random choice would not be held out. A source too short for that gives none.
+    """
+    if val_caches:
+        return ConcatDataset(caches), ConcatDataset(val_caches)
+    train, validation = [], []
+    for cache in caches:
+        count = len(cache) - int(len(cache) * validation_fraction)
+        train.append(Subset(cache, range(count)))
+        validation.append(Subset(cache, range(count, len(cache))))
+    return ConcatDataset(train), ConcatDataset(validation)
+
+
+def warn_of_gaps(caches: Sequence[FrameCache], config: Config) -> None:
+    """Log classes without an example and missing LiDAR clouds."""
+    counts: Counter[int] = Counter()
+    for cache in caches:
+        counts.update(cache.report.class_counts)
+    for index, name in enumerate(config.student.class_names):
+        if not counts[index]:
+            _log.warning("no labelled %s in the training data: the detector will not learn this class", name)
+    if not any(cache.report.with_points for cache in caches):
+        _log.warning("no LiDAR cloud in the training data: the depth loss has nothing to learn from")
+
+
+class ProgressBar:
+    """Progress of a run on stderr: losses, validation score and remaining time."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, progress: Progress) -> None:
+        """Take in one finished step."""
+        if self._bar is None:
+            self._bar = tqdm(total=progress.steps, initial=progress.step - 1, desc="training", unit="step")
+        self._bar.set_postfix(_short(progress.figures, progress.validation), refresh=False)
+        self._bar.update()
+
+
+def _short(figures: Mapping[str, float], validation: Mapping[str, float]) -> dict[str, str]:
+    shown = {name.removeprefix("loss_"): f"{value:.3f}" for name, value in figures.items() if name.startswith("loss")}
+    if validation:
+        shown["val_ap"] = f"{validation['score']:.1f}"
+    return shown
+
+
+def _report(result: RunResult, out: Path) -> None:
+    for name, value in result.validation.items():
+        if name.startswith("ap_"):
+            print(f"{name}: {value:.2f}")
+    if result.finished:
+        print(f"{result.step} steps done: {out / 'final.pt'}")
+    else:
+        print(f"stopped after step {result.step}; continue with --resume")

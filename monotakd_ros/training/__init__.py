@@ -1,0 +1,1 @@
+"""Targets, losses, batches, optimiser and the training loop."""

@@ -1,0 +1,243 @@
+"""Prepared frames on disk: a source is read once, and training then reads any frame in any order.
+
+One folder per source and input setting, `NAME-FINGERPRINT/`, with `index.json` and one `.npz` per frame. The
+fingerprint covers the source's files (path, size, time), the network's camera and the class names; another source or
+setting gets another folder, so a cache may be shared by several runs. A folder appears under its name only when it
+is complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monotakd_ros.config import InputConfig
+from monotakd_ros.data.atomic import PendingFolder, output_errors
+from monotakd_ros.data.preprocess import PreparedFrame, prepare
+from monotakd_ros.data.source import FrameSource
+from monotakd_ros.errors import FrameError, SourceError, TrainingError
+from monotakd_ros.frame import Frame, Labels3D
+from monotakd_ros.geometry.camera import CameraModel
+
+_log = logging.getLogger(__name__)
+
+CACHE_VERSION = 1
+INDEX_FILE = "index.json"
+_LABEL_FIELDS = ("boxes_lidar", "truncation", "occlusion", "boxes_img_px", "dont_care_px")
+_PREPARED_FIELDS = ("image", "valid_px", "img_P_cam", "cam_T_lidar", "points_img", "boxes_lidar", "labels")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingFrame:
+    """A labelled frame as training takes it, and as validation scores it.
+
+    Attributes:
+        prepared: in the network's camera, with boxes and labels.
+        ground_truth: all labels as recorded, in the recorded lidar frame.
+        camera: the recorded camera.
+        cam_T_lidar: (4, 4) float64 of the lidar frame that `ground_truth` is in.
+    """
+
+    prepared: PreparedFrame
+    ground_truth: Labels3D
+    camera: CameraModel
+    cam_T_lidar: np.ndarray
+
+
+@dataclass(frozen=True)
+class CacheReport:
+    """What one source gave.
+
+    Attributes:
+        path: of the source.
+        frames: number of labelled frames.
+        bad: one message per frame that could not be read.
+        unlabelled: number of frames without labels, left out.
+        with_points: number of frames with LiDAR points in the image.
+        class_counts: number of boxes per class index; `IGNORE_LABEL` for neighbouring classes.
+    """
+
+    path: str
+    frames: int
+    bad: tuple[str, ...]
+    unlabelled: int
+    with_points: int
+    class_counts: dict[int, int]
+
+
+class FrameCache(Sequence[TrainingFrame]):
+    """The frames of one finished cache folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+            counts = {int(key): value for key, value in index["class_counts"].items()}
+            self.report = CacheReport(
+                index["path"],
+                index["frames"],
+                tuple(index["bad"]),
+                index["unlabelled"],
+                index["with_points"],
+                counts,
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise SourceError(f"{folder}: the frame cache is damaged ({error}); delete it and run again") from error
+
+    def __len__(self) -> int:
+        return self.report.frames
+
+    def __getitem__(self, index: Any) -> TrainingFrame:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return load_frame(self.folder / _frame_file(index % len(self)))
+
+
+def save_frame(path: Path, frame: TrainingFrame) -> None:
+    """Write one frame as an uncompressed `.npz`."""
+    arrays = {f"prepared_{name}": getattr(frame.prepared, name) for name in _PREPARED_FIELDS}
+    arrays |= {f"label_{name}": getattr(frame.ground_truth, name) for name in _LABEL_FIELDS}
+    np.savez(
+        path,
+        name=np.array(frame.prepared.name),
+        notes=np.array(frame.prepared.notes, dtype=str),
+        label_names=np.array(frame.ground_truth.class_names, dtype=str),
+        camera_P=frame.camera.img_P_cam,
+        camera_size=np.array([frame.camera.width, frame.camera.height]),
+        cam_T_lidar=frame.cam_T_lidar,
+        **arrays,
+    )
+
+
+def load_frame(path: Path) -> TrainingFrame:
+    """Read what `save_frame` wrote.
+
+    Raises:
+        SourceError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path) as data:
+            prepared = {name: data[f"prepared_{name}"] for name in _PREPARED_FIELDS}
+            labels = {name: data[f"label_{name}"] for name in _LABEL_FIELDS}
+            return TrainingFrame(
+                PreparedFrame(name=str(data["name"]), notes=tuple(data["notes"].tolist()), **prepared),
+                Labels3D(class_names=tuple(data["label_names"].tolist()), **labels),
+                CameraModel(data["camera_P"], *map(int, data["camera_size"])),
+                data["cam_T_lidar"],
+            )
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise SourceError(f"{path}: the cached frame is damaged ({error}); delete its folder and run again") from error
+
+
+def training_frame(frame: Frame, config: InputConfig, class_names: Sequence[str]) -> TrainingFrame:
+    """Prepare one labelled frame."""
+    prepared = prepare(frame, config, class_names)
+    assert frame.labels is not None, "only labelled frames become training frames"
+    cam_T_lidar = prepared.cam_T_lidar if frame.cam_T_lidar is None else frame.cam_T_lidar
+    return TrainingFrame(prepared, frame.labels, frame.camera, cam_T_lidar)
+
+
+def source_fingerprint(path: Path, config: InputConfig, class_names: Sequence[str], options: str = "") -> str:
+    """16 hex digits over the source's files (path, size, time), the input setting, the classes and `options`."""
+    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    stats = [(str(item.resolve()), item.stat().st_size, item.stat().st_mtime_ns) for item in files]
+    facts = [CACHE_VERSION, stats, dataclasses.asdict(config), list(class_names), options]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def cached_frames(
+    source: FrameSource,
+    root: Path,
+    config: InputConfig,
+    class_names: Sequence[str],
+    *,
+    strict: bool = False,
+    options: str = "",
+    on_frame: Callable[[int], None] | None = None,
+) -> FrameCache:
+    """The frames of a source, from `root` when it was read before, else read now.
+
+    Args:
+        source: to be read.
+        root: folder of caches.
+        config: the network's camera.
+        class_names: the detector's classes.
+        strict: stop at the first frame that cannot be read.
+        options: whatever else decides what the source yields, for the fingerprint.
+        on_frame: called with the number of frames read so far.
+
+    Raises:
+        TrainingError: the source has no labelled frame.
+        FrameError: a frame cannot be read, with `strict`.
+        OutputError: the cache cannot be written.
+    """
+    assert source.path is not None, "only sources on disk are cached"
+    path = Path(source.path)
+    folder = root / f"{path.stem}-{source_fingerprint(path, config, class_names, options)}"
+    if not folder.is_dir():
+        pending = PendingFolder(folder)
+        try:
+            with output_errors(folder):
+                pending.path.mkdir()
+                _fill(source, pending.path, config, class_names, strict, on_frame)
+            pending.commit()
+        finally:
+            pending.discard()
+    cache = FrameCache(folder)
+    if strict and cache.report.bad:
+        raise FrameError(f"{path}: {cache.report.bad[0]}")
+    return cache
+
+
+def _fill(
+    source: FrameSource,
+    folder: Path,
+    config: InputConfig,
+    class_names: Sequence[str],
+    strict: bool,
+    on_frame: Callable[[int], None] | None,
+) -> None:
+    bad: list[str] = []
+    counts: Counter[int] = Counter()
+    saved = unlabelled = with_points = 0
+
+    def skip(error: FrameError) -> None:
+        if strict:
+            raise error
+        _log.warning("skipped: %s", error)
+        bad.append(str(error))
+
+    for number, frame in enumerate(source.frames(on_error=skip), start=1):
+        if on_frame is not None:
+            on_frame(number)
+        if frame.labels is None:
+            unlabelled += 1
+            continue
+        try:
+            item = training_frame(frame, config, class_names)
+        except FrameError as error:
+            skip(error)
+            continue
+        save_frame(folder / _frame_file(saved), item)
+        saved += 1
+        with_points += bool(len(item.prepared.points_img))
+        counts.update(np.asarray(item.prepared.labels).tolist())
+    if not saved:
+        raise TrainingError(
+            f"{source.path}: no labelled frame to learn from ({unlabelled} without labels, {len(bad)} unreadable)"
+        )
+    report = CacheReport(str(source.path), saved, tuple(bad), unlabelled, with_points, dict(counts))
+    (folder / INDEX_FILE).write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
+
+
+def _frame_file(index: int) -> str:
+    return f"{index:06d}.npz"

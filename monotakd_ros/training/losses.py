@@ -1,0 +1,119 @@
+"""The student's losses as pure functions of head outputs and targets, in float32.
+
+Each returns one scalar. `student_terms` names and weights them; distillation adds further named terms to the same
+mapping, and `total` sums whatever is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+
+from monotakd_ros.config import LossConfig
+from monotakd_ros.training.depth_targets import DepthTargets
+from monotakd_ros.training.targets import AnchorTargets
+
+SMOOTH_L1_BETA = 1.0 / 9.0
+DEPTH_FOCAL_ALPHA = 0.25
+DEPTH_FOCAL_GAMMA = 2.0
+
+
+class HeadOutput(Protocol):
+    """The maps a student's forward gives, see `network.student.StudentOutput`."""
+
+    cls_logits: torch.Tensor
+    box_codes: torch.Tensor
+    dir_logits: torch.Tensor
+    depth_logits: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LossTerm:
+    """One named part of the total: `value` is unweighted."""
+
+    value: torch.Tensor
+    weight: float
+
+
+def class_loss(cls_logits: torch.Tensor, targets: AnchorTargets, alpha: float, gamma: float) -> torch.Tensor:
+    """Sigmoid focal loss over all counted anchors, divided by the batch's positives (at least 1).
+
+    Args:
+        cls_logits: (B, A, K).
+        targets: of the same batch.
+        alpha: weight of positives; background gets 1 - alpha.
+        gamma: focusing power.
+
+    Source: Lin et al., ICCV 2017, eq. 5. The batch-wide normaliser keeps frames with a single box from dominating.
+    """
+    logits = cls_logits.float()
+    probability = torch.sigmoid(logits)
+    background = (1 - alpha) * probability.pow(gamma) * F.softplus(logits)
+    total = (background * targets.counted[..., None]).sum()
+    at = (targets.sample, targets.anchor, targets.label)
+    positive_logits = logits[at]
+    positive = alpha * torch.sigmoid(-positive_logits).pow(gamma) * F.softplus(-positive_logits)
+    total = total + (positive - background[at]).sum()
+    return total / max(len(targets.label), 1)
+
+
+def box_loss(box_codes: torch.Tensor, targets: AnchorTargets) -> torch.Tensor:
+    """Smooth L1 (beta 1/9) of the positives' codes (B, A, 7), summed over codes, mean over positives.
+
+    The heading enters as the sine of the difference, so that opposite headings cost nothing here; the direction
+    bin tells them apart.
+    """
+    predicted = box_codes[targets.sample, targets.anchor].float()
+    wanted = targets.box_codes
+    difference = predicted[:, :6] - wanted[:, :6]
+    sine = torch.sin(predicted[:, 6:] - wanted[:, 6:])
+    error = torch.cat([difference, sine], dim=1)
+    loss = F.smooth_l1_loss(error, torch.zeros_like(error), beta=SMOOTH_L1_BETA, reduction="sum")
+    return loss / max(len(predicted), 1)
+
+
+def direction_loss(dir_logits: torch.Tensor, targets: AnchorTargets) -> torch.Tensor:
+    """Cross-entropy of the positives' direction bins, dir_logits (B, A, 2), mean over positives."""
+    predicted = dir_logits[targets.sample, targets.anchor].float()
+    return F.cross_entropy(predicted, targets.direction, reduction="sum") / max(len(predicted), 1)
+
+
+def depth_loss(depth_logits: torch.Tensor, targets: DepthTargets, foreground_weight: float) -> torch.Tensor:
+    """Focal cross-entropy over depth bins, mean over cells that have a target.
+
+    Args:
+        depth_logits: (B, D + 1, Hf, Wf); class D is "out of range".
+        targets: of the same batch.
+        foreground_weight: weight of foreground cells against 1 elsewhere.
+
+    Source: CaDDN (Reading et al., CVPR 2021), section 3.3, over measured cells instead of a completed depth map.
+    """
+    by_cell = depth_logits.flatten(2).transpose(1, 2)
+    log_probability = F.log_softmax(by_cell[targets.sample, targets.cell].float(), dim=1)
+    log_of_bin = log_probability.gather(1, targets.bin[:, None]).squeeze(1)
+    focal = -DEPTH_FOCAL_ALPHA * (1 - log_of_bin.exp()).pow(DEPTH_FOCAL_GAMMA) * log_of_bin
+    weight = torch.where(targets.foreground, foreground_weight, 1.0)
+    return (focal * weight).sum() / max(len(focal), 1)
+
+
+def student_terms(
+    output: HeadOutput, anchor_targets: AnchorTargets, depth_targets: DepthTargets, config: LossConfig
+) -> dict[str, LossTerm]:
+    """The detection and depth terms of a student without teacher."""
+    cls = class_loss(output.cls_logits, anchor_targets, config.focal_alpha, config.focal_gamma)
+    depth = depth_loss(output.depth_logits, depth_targets, config.depth_foreground_weight)
+    return {
+        "cls": LossTerm(cls, config.cls_weight),
+        "box": LossTerm(box_loss(output.box_codes, anchor_targets), config.box_weight),
+        "direction": LossTerm(direction_loss(output.dir_logits, anchor_targets), config.direction_weight),
+        "depth": LossTerm(depth, config.depth_weight),
+    }
+
+
+def total(terms: Mapping[str, LossTerm]) -> torch.Tensor:
+    """Weighted sum of all terms."""
+    return torch.stack([term.weight * term.value for term in terms.values()]).sum()

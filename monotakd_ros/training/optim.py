@@ -1,0 +1,74 @@
+"""Optimiser, learning-rate schedule and the moving average of the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import nn
+
+from monotakd_ros.config import TrainingConfig
+
+START_DIVISOR = 10.0
+END_DIVISOR = 1000.0
+
+
+def learning_rate_at(step: int, config: TrainingConfig) -> float:
+    """One-cycle learning rate of a step counted from 0.
+
+    It rises along a cosine from a tenth of `learning_rate` over the first `warmup_fraction` of the steps and falls
+    along a cosine to a thousandth of its peak at the end.
+    """
+    peak = config.learning_rate
+    warmup = config.warmup_fraction * config.steps
+    if step < warmup:
+        return _cosine(peak / START_DIVISOR, peak, step / warmup)
+    return _cosine(peak, peak / END_DIVISOR, (step - warmup) / max(config.steps - warmup, 1.0))
+
+
+def _cosine(start: float, end: float, fraction: float) -> float:
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
+
+
+def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW; weight decay is for weights of two and more dimensions, not for biases and norms."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in trainable if parameter.ndim > 1]
+    plain = [parameter for parameter in trainable if parameter.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate, foreach=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Give every parameter group this rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+class MovingAverage:
+    """Exponential moving average of a model's weights and float buffers.
+
+    The decay grows from 0.1 towards `decay` over the first steps, so that a short run does not average its random
+    start.
+
+    Attributes:
+        model: the averaged copy, in eval mode, without gradients.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after `step` (counted from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averaged, current = [], []
+        for mean, value in zip(self.model.state_dict().values(), model.state_dict().values()):
+            if mean.is_floating_point():
+                averaged.append(mean)
+                current.append(value)
+            else:
+                mean.copy_(value)
+        torch._foreach_lerp_(averaged, current, 1 - decay)

@@ -1,0 +1,132 @@
+"""What a training run leaves on disk: `last.pt` (to resume), `best.pt` and `final.pt` (to deploy), logs.
+
+`last.pt` holds weights, moving average, optimiser and position of a run and nothing but tensors and plain values, so
+it loads with `weights_only=True`. All files appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monotakd_ros.config import Config, to_dict
+from monotakd_ros.data.atomic import atomic_path
+from monotakd_ros.errors import CheckpointError, OutputError, TrainingError
+
+_log = logging.getLogger(__name__)
+
+STATE_VERSION = 1
+STATE_FILE = "last.pt"
+BEST_FILE = "best.pt"
+FINAL_FILE = "final.pt"
+LOG_FILE = "log.jsonl"
+TENSORBOARD_DIR = "tensorboard"
+CACHE_DIR = "cache"
+OWN_NAMES = (STATE_FILE, BEST_FILE, FINAL_FILE, LOG_FILE, TENSORBOARD_DIR)
+
+FREE_KEYS = frozenset(
+    f"training.{name}" for name in ("steps", "num_workers", "log_every", "validate_every", "checkpoint_every")
+)
+"""Settings that a resumed run may change."""
+
+
+def open_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
+    """Make the folder of a run, or check that the one that is there may be used.
+
+    Raises:
+        OutputError: a run or anything else is there and neither `resume` nor `overwrite` is given; or it is a file.
+        TrainingError: `resume` without a run to resume.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: expected a folder for the run, this is a file")
+    if resume:
+        if not (out / STATE_FILE).is_file():
+            raise TrainingError(f"{out}: nothing to resume: there is no {STATE_FILE}; start without --resume")
+        return
+    present = sorted(item.name for item in out.iterdir() if item.name != CACHE_DIR) if out.is_dir() else []
+    if present and not overwrite:
+        raise OutputError(
+            f"{out}: exists and holds {', '.join(present[:5])}; continue it with --resume, replace it with "
+            "--overwrite, or choose another folder"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in OWN_NAMES:
+            _remove(out / name)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error}") from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write the state of a run.
+
+    Raises:
+        OutputError: the disk is full or read-only.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            torch.save(dict(state) | {"version": STATE_VERSION}, temporary)
+        except RuntimeError as error:  # torch's writer reports a full disk so
+            raise OutputError(f"{path}: cannot be written: {error}") from error
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read the state of a run onto the CPU.
+
+    Raises:
+        CheckpointError: unreadable, or no state of a run.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: not a readable training state: {error}") from error
+    if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
+        raise CheckpointError(f"{path}: expected a training state of version {STATE_VERSION}")
+    return state
+
+
+def check_same_run(path: Path, state: Mapping[str, Any], config: Config, data: Mapping[str, Any]) -> None:
+    """Check that a resumed run has the settings and frames it was started with.
+
+    Raises:
+        TrainingError: names every setting that differs, with both values.
+    """
+    saved = _flat(state["config"]) | _flat(state["data"], "data")
+    current = _flat(to_dict(config)) | _flat(data, "data")
+    changed = [
+        f"{key}: was {saved.get(key)!r}, now {current.get(key)!r}"
+        for key in sorted(saved.keys() | current.keys())
+        if saved.get(key) != current.get(key) and key not in FREE_KEYS
+    ]
+    if changed:
+        raise TrainingError(
+            f"{path}: cannot resume with other settings: {'; '.join(changed)}. Restore them, or start a new run"
+        )
+    if saved["training.steps"] != config.training.steps:
+        _log.warning(
+            "steps change from %s to %s: the learning rate goes on along the new schedule",
+            saved["training.steps"],
+            config.training.steps,
+        )
+
+
+def _flat(values: Any, key: str = "") -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        return {key: values}
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{key}.{name}" if key else str(name))
+    return flat

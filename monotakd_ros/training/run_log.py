@@ -1,0 +1,73 @@
+"""Figures of a run over its steps, as JSON lines and for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monotakd_ros.data.atomic import atomic_path
+from monotakd_ros.errors import OutputError
+from monotakd_ros.training.run_folder import LOG_FILE, TENSORBOARD_DIR
+
+_log = logging.getLogger(__name__)
+
+
+class RunLog:
+    """Figures of a run as JSON lines and, where tensorboard is installed, for TensorBoard.
+
+    Args:
+        out: folder of the run.
+        step: step that the run continues from; later entries of an interrupted run are dropped.
+    """
+
+    def __init__(self, out: Path, step: int) -> None:
+        self._path = out / LOG_FILE
+        self._drop_after(step)
+        self._writer = _summary_writer(out / TENSORBOARD_DIR, step)
+
+    def _drop_after(self, step: int) -> None:
+        if not self._path.is_file():
+            return
+        kept = [line for line in self._path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        with atomic_path(self._path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def write(self, kind: str, step: int, figures: Mapping[str, float]) -> None:
+        """Add one line `{"kind", "step", ...figures}`.
+
+        Raises:
+            OutputError: the disk is full or read-only.
+        """
+        record = {"kind": kind, "step": step} | {name: float(f"{value:.6g}") for name, value in figures.items()}
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be written: {error}") from error
+        if self._writer is not None:
+            for name, value in figures.items():
+                self._writer.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def _summary_writer(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        _log.info("no TensorBoard log: install `tensorboard` to get one; %s has the same figures", LOG_FILE)
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)

@@ -1,0 +1,107 @@
+"""Scoring a student on held-back frames: losses and KITTI's average precision."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from monotakd_ros.data.preprocess import PreparedFrame
+from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, ap_value, kitti_ap_from_frames
+from monotakd_ros.frame import Detections3D
+from monotakd_ros.network.student import Student, StudentOutput
+from monotakd_ros.training.batches import TrainingBatch
+from monotakd_ros.training.frame_cache import TrainingFrame
+from monotakd_ros.training.losses import LossTerm, total
+
+OVERLAPS = ("strict", "loose")
+
+
+@torch.no_grad()
+def validate(
+    student: Student,
+    frames: Sequence[TrainingFrame],
+    build: Callable[[Sequence[PreparedFrame]], TrainingBatch],
+    losses: Callable[[StudentOutput, TrainingBatch], dict[str, LossTerm]],
+    *,
+    batch_size: int,
+    device: torch.device,
+    class_names: tuple[str, ...],
+    on_batch: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Losses and AP of `student` (in eval mode) over `frames`, in float32 as it is deployed.
+
+    Args:
+        student: to be scored.
+        frames: with ground truth.
+        build: makes batches with targets.
+        losses: the terms of one batch.
+        batch_size: frames per forward pass.
+        device: where the student is.
+        class_names: in label order.
+        on_batch: called after each batch.
+
+    Returns:
+        `loss`, `loss_NAME` (means over batches), `ap_3d_strict_CLASS`, `ap_3d_loose_CLASS` (R40, moderate, per cent;
+        absent for a class without counted ground truth) and `score`, the mean of the loose ones, by which the best
+        checkpoint is chosen.
+    """
+    sums: dict[str, float] = defaultdict(float)
+    detections: list[Detections3D] = []
+    starts = range(0, len(frames), batch_size)
+    kept: list[TrainingFrame] = []
+    for start in starts:
+        chunk = [frames[index] for index in range(start, min(start + batch_size, len(frames)))]
+        batch = build([frame.prepared for frame in chunk]).to(device)
+        output = student(batch.frames)
+        terms = losses(output, batch)
+        sums["loss"] += float(total(terms))
+        for name, term in terms.items():
+            sums[f"loss_{name}"] += float(term.value)
+        detections += _detections(student, output, chunk, class_names)
+        kept += chunk
+        on_batch()
+    figures = {name: value / len(starts) for name, value in sums.items()}
+    return figures | _average_precision(kept, detections, class_names)
+
+
+def _detections(
+    student: Student, output: StudentOutput, frames: Sequence[TrainingFrame], class_names: tuple[str, ...]
+) -> list[Detections3D]:
+    found = []
+    for boxes, frame in zip(student.decode(output), frames):
+        found.append(
+            Detections3D(
+                boxes.boxes.float().cpu().numpy(),
+                boxes.scores.float().cpu().numpy(),
+                boxes.labels.cpu().numpy(),
+                class_names,
+                np.zeros((len(boxes.scores), 3, 3), dtype=np.float32),
+                frame.prepared.cam_T_lidar,
+            )
+        )
+    return found
+
+
+def _average_precision(
+    frames: Sequence[TrainingFrame], detections: Sequence[Detections3D], class_names: tuple[str, ...]
+) -> dict[str, float]:
+    scored = [name for name in class_names if name in KITTI_CLASSES]
+    result = kitti_ap_from_frames(
+        [frame.ground_truth for frame in frames],
+        detections,
+        [frame.camera for frame in frames],
+        [frame.cam_T_lidar for frame in frames],
+        scored,
+    )
+    figures = {
+        f"ap_3d_{overlaps}_{name}": ap_value(result, name, "3d", overlaps=overlaps)
+        for overlaps in OVERLAPS
+        for name in scored
+    }
+    figures = {name: value for name, value in figures.items() if not math.isnan(value)}
+    loose = [value for name, value in figures.items() if name.startswith("ap_3d_loose_")]
+    return figures | {"score": sum(loose) / len(loose) if loose else 0.0}
