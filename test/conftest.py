@@ -1,4 +1,4 @@
-"""Fixtures shared by all rooms."""
+"""What tests of several rooms share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Folder of real recordings (see docs/results.md), from MONOTAKD_DATA or beside the repository."""
+    """Folder with real recordings (see docs/conventions.md); tests that need it skip visibly where it is absent."""
     folder = Path(os.environ.get("MONOTAKD_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}: set MONOTAKD_DATA to its folder")
+        pytest.skip(f"no real data in {folder} (set MONOTAKD_DATA to its folder)")
     return folder

@@ -17,10 +17,12 @@ fi
 
 echo "Installing pinned libraries into $venv (the first time this downloads several hundred MB)"
 pip=("$venv/bin/python" -m pip --disable-pip-version-check)
+verbosity=()
+[ -t 1 ] || verbosity=(-qq)  # progress bars belong on a terminal, not in a log
 # shellcheck disable=SC2206  # PIP_ARGS holds several words
 pip_args=(${PIP_ARGS:-})
 # torch first and alone: named exactly, it is taken from a local or CPU-only index where there is one.
-"${pip[@]}" install --quiet --constraint constraints.txt "${pip_args[@]}" setuptools wheel torch
-"${pip[@]}" install --quiet --constraint constraints.txt "${pip_args[@]}" --no-build-isolation --editable '.[dev]'
+"${pip[@]}" install "${verbosity[@]}" --constraint constraints.txt "${pip_args[@]}" setuptools wheel torch
+"${pip[@]}" install "${verbosity[@]}" --constraint constraints.txt "${pip_args[@]}" --no-build-isolation --editable '.[dev]'
 
 "$here/system_libraries.sh" "$venv/bin/python"

@@ -69,9 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe (`| head`) has seen enough
-        sys.stderr.close()
-        return EXIT_ERROR
     except (MonotakdError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR

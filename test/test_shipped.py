@@ -1,0 +1,97 @@
+"""Shipped files are found, and weights are what the manifest says."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from monotakd_ros import shipped
+from monotakd_ros.config import load_config
+from monotakd_ros.errors import CheckpointError, ConfigError
+
+ENTRY = """\
+default: small.pt
+checkpoints:
+  - file: small.pt
+    sha256: {sha256}
+    kind: student
+    config: student_small.yaml
+    licence: Apache-2.0
+    training_data: simulated drives
+    training_seeds: [1, 2]
+    command: monotakd train student ...
+    held_out: {{source: simulated, seeds: [9], frames: 10, scores: [{{metric: Car AP3D, value: 12.5}}]}}
+"""
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed copy: `prefix/lib/python3/site-packages/monotakd_ros` with `prefix/share/monotakd_ros`."""
+    share = tmp_path / "prefix" / "share" / "monotakd_ros"
+    (share / "models").mkdir(parents=True)
+    (share / "package.xml").write_text("<package/>")
+    package = tmp_path / "prefix" / "lib" / "python3" / "site-packages" / "monotakd_ros"
+    monkeypatch.setattr(shipped, "__file__", str(package / "shipped.py"))
+    return share
+
+
+def test_configs_of_this_checkout_are_found_and_load(repository: Path) -> None:
+    for path in (repository / "config").glob("student_*.yaml"):
+        assert load_config(shipped.shipped_path("config", path.name)).name == path.stem
+
+
+def test_files_are_found_in_an_installation(installation: Path) -> None:
+    (installation / "models" / "small.pt").write_bytes(b"weights")
+    assert shipped.shipped_path("models", "small.pt") == installation / "models" / "small.pt"
+
+
+def test_a_strangers_config_folder_beside_the_package_is_not_taken(installation: Path) -> None:
+    stranger = installation.parents[1] / "lib" / "python3" / "site-packages" / "config"
+    stranger.mkdir(parents=True)
+    (stranger / "x.yaml").write_text("")
+    with pytest.raises(ConfigError, match=r"config/x\.yaml does not come with"):
+        shipped.shipped_path("config", "x.yaml")
+
+
+def test_default_checkpoint_is_verified(installation: Path) -> None:
+    weights = installation / "models" / "small.pt"
+    manifest = installation / "models" / "manifest.yaml"
+    weights.write_bytes(b"weights")
+    manifest.write_text(ENTRY.format(sha256=hashlib.sha256(b"weights").hexdigest()))
+    assert shipped.default_checkpoint() == weights
+
+    weights.write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="expected sha256"):
+        shipped.default_checkpoint()
+
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="cannot read"):
+        shipped.default_checkpoint()
+
+
+def test_no_default_weights_is_said_clearly(installation: Path) -> None:
+    (installation / "models" / "manifest.yaml").write_text("default: null\ncheckpoints: []\n")
+    with pytest.raises(CheckpointError, match="ships no default weights"):
+        shipped.default_checkpoint()
+
+
+def test_a_typo_in_the_manifest_names_its_key(installation: Path) -> None:
+    manifest = installation / "models" / "manifest.yaml"
+    manifest.write_text(ENTRY.format(sha256="0" * 64).replace("licence", "license"))
+    with pytest.raises(ConfigError, match=r"checkpoints\[0\]: unknown key 'license'; did you mean 'licence'"):
+        shipped.load_manifest()
+
+
+def test_this_checkouts_manifest_is_true() -> None:
+    """Every entry's file is here and has its checksum; every weights file has an entry; the default is one of them."""
+    path = shipped.shipped_path("models", "manifest.yaml")
+    manifest = shipped.load_manifest(path)
+    for entry in manifest.checkpoints:
+        shipped.verify_checksum(path.parent / entry.file, entry.sha256)
+        shipped.shipped_path("config", entry.config)
+        assert not set(entry.training_seeds) & set(entry.held_out.seeds)
+    files = {entry.file for entry in manifest.checkpoints}
+    assert {weights.name for weights in path.parent.glob("*.pt")} == files
+    assert manifest.default is None or manifest.default in files
