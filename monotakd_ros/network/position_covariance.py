@@ -1,0 +1,123 @@
+"""How sure the position of a box is: a covariance that is long along the viewing ray and narrow across it.
+
+A camera knows the direction of an object well and its distance badly; the spread of the predicted depth
+distribution on the object says how badly. Trackers need this shape, not one number.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from monotakd_ros.geometry.depth_bins import DepthBins
+from monotakd_ros.network.image_encoder import FEATURE_STRIDE
+
+SAMPLE_SHARES = (-0.25, 0.0, 0.25)
+"""Share of a box's size, from its centre, at which the depth distribution is read: 3 x 3 x 3 points."""
+WINDOW_MIN_M = 2.0
+WINDOW_SHARE = 0.3
+NEAR_DEPTH_M = 0.1
+UNIFORM_VARIANCE = 1.0 / 12.0
+"""Variance of the uniform distribution on an interval of length one."""
+
+
+def position_covariance(
+    depth_logits: torch.Tensor,
+    boxes_lidar: torch.Tensor,
+    img_P_cam: torch.Tensor,
+    cam_T_lidar: torch.Tensor,
+    valid_px: torch.Tensor,
+    bins: DepthBins,
+) -> torch.Tensor:
+    """Covariance of the centres of one frame's boxes.
+
+    With z the depth of a box's centre, r the unit vector from the camera's optical centre to it (lidar axes) and
+    t_d, w_d the centre and width of depth bin d:
+
+        p_d       = mean over the sample points of softmax(depth_logits)[d], for bins with |t_d - z| <= max(2 m, 0.3 z)
+        q_d       = p_d + (1 - sum p) / number of such bins      mass elsewhere counts as "anywhere in the window"
+        m         = sum q_d t_d
+        var_z     = max(sum q_d ((t_d - m)^2 + w_d^2 / 12), w(z)^2 / 12)      w(z): width of the bin that holds z
+        sigma_ray = sqrt(var_z) * (distance to the centre) / z
+        sigma_lat = 8 px * z / f / sqrt(12)                      one feature cell, uniformly
+        covariance = sigma_ray^2 r r^T + sigma_lat^2 (I - r r^T)
+
+    The sample points are a 3 x 3 x 3 lattice over the inner half of the box, projected to the nearest feature cell;
+    points behind the camera or outside the image content are left out (with none left, q is uniform on the window).
+
+    Args:
+        depth_logits: (D + 1, Hf, Wf), the last class "out of range".
+        boxes_lidar: (N, 7) lidar.
+        img_P_cam: (3, 4) projection of the network image.
+        cam_T_lidar: (4, 4).
+        valid_px: (4,) left, top, right, bottom of the image content.
+        bins: the depth bins of the logits.
+
+    Returns:
+        (N, 3, 3) float32, m^2, lidar axes; symmetric, positive definite.
+    """
+    boxes, projection, extrinsic = boxes_lidar.float(), img_P_cam.float(), cam_T_lidar.float()
+    optical_center_cam = -torch.linalg.solve(projection[:, :3], projection[:, 3])
+    centers_cam = boxes[:, :3] @ extrinsic[:3, :3].T + extrinsic[:3, 3]
+    depth = centers_cam[:, 2].clamp(min=NEAR_DEPTH_M)
+    ray_cam = centers_cam - optical_center_cam
+    distance = ray_cam.norm(dim=1).clamp(min=NEAR_DEPTH_M)
+    ray = (ray_cam / distance[:, None]) @ extrinsic[:3, :3]
+
+    probability = _probability_at_boxes(depth_logits, boxes, projection, extrinsic, valid_px)
+    variance_z = _depth_variance(probability, depth, bins)
+    variance_ray = variance_z * (distance / depth) ** 2
+    variance_lateral = UNIFORM_VARIANCE * (FEATURE_STRIDE * depth / projection[0, 0]) ** 2
+    along = ray[:, :, None] * ray[:, None, :]
+    across = torch.eye(3, device=ray.device) - along
+    return variance_ray[:, None, None] * along + variance_lateral[:, None, None] * across
+
+
+def _probability_at_boxes(
+    depth_logits: torch.Tensor,
+    boxes: torch.Tensor,
+    img_P_cam: torch.Tensor,
+    cam_T_lidar: torch.Tensor,
+    valid_px: torch.Tensor,
+) -> torch.Tensor:
+    """(N, D) mean depth distribution over each box's sample points that are in view; zero where none is."""
+    cells_per_row, rows = depth_logits.shape[-1], depth_logits.shape[-2]
+    uv_px, seen = _sample_points_px(boxes, img_P_cam, cam_T_lidar, valid_px)
+    u = (uv_px[..., 0] / FEATURE_STRIDE).round().clamp(0, cells_per_row - 1)
+    v = (uv_px[..., 1] / FEATURE_STRIDE).round().clamp(0, rows - 1)
+    cells = torch.where(seen, v * cells_per_row + u, torch.zeros_like(u)).long()  # (N, 27)
+    table = torch.softmax(depth_logits.float().flatten(1), dim=0)[:-1].T  # (Hf * Wf, D)
+    weights = seen.float() / seen.sum(dim=1, keepdim=True).clamp(min=1)
+    return (table[cells] * weights[..., None]).sum(dim=1)
+
+
+def _sample_points_px(
+    boxes: torch.Tensor, img_P_cam: torch.Tensor, cam_T_lidar: torch.Tensor, valid_px: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels (N, 27, 2) of the lattice points and whether each is in view (N, 27) bool."""
+    shares = torch.cartesian_prod(*[boxes.new_tensor(SAMPLE_SHARES)] * 3)  # (27, 3)
+    local = boxes[:, None, 3:6] * shares
+    cos, sin = torch.cos(boxes[:, 6:7]), torch.sin(boxes[:, 6:7])
+    offset = torch.stack(
+        [local[..., 0] * cos - local[..., 1] * sin, local[..., 0] * sin + local[..., 1] * cos, local[..., 2]], dim=-1
+    )
+    points_cam = (boxes[:, None, :3] + offset) @ cam_T_lidar[:3, :3].T + cam_T_lidar[:3, 3]
+    homogeneous = points_cam @ img_P_cam[:, :3].T + img_P_cam[:, 3]
+    uv_px = homogeneous[..., :2] / homogeneous[..., 2:].clamp(min=NEAR_DEPTH_M)
+    low, high = valid_px[:2] - 0.5, valid_px[2:] - 0.5
+    seen = ((uv_px >= low) & (uv_px < high)).all(dim=-1) & (homogeneous[..., 2] > NEAR_DEPTH_M)
+    return uv_px, seen
+
+
+def _depth_variance(probability: torch.Tensor, depth: torch.Tensor, bins: DepthBins) -> torch.Tensor:
+    """(N,) m^2: var_z of `position_covariance` from (N, D) distributions and centre depths (N,)."""
+    centers, widths = bins.centers().to(depth), bins.edges().diff().to(depth)
+    own_bin = bins.bin_index(depth.clamp(bins.min_m, bins.max_m)).clamp(max=bins.num_bins - 1)
+    half_window = (WINDOW_SHARE * depth).clamp(min=WINDOW_MIN_M)
+    window = (centers - depth[:, None]).abs() <= half_window[:, None]
+    window[torch.arange(len(depth), device=depth.device), own_bin] = True
+    inside = probability * window
+    elsewhere = (1 - inside.sum(dim=1, keepdim=True)).clamp(min=0)
+    q = inside + elsewhere * window / window.sum(dim=1, keepdim=True)
+    mean = (q * centers).sum(dim=1, keepdim=True)
+    spread = (q * ((centers - mean) ** 2 + UNIFORM_VARIANCE * widths**2)).sum(dim=1)
+    return torch.maximum(spread, UNIFORM_VARIANCE * widths[own_bin] ** 2)
