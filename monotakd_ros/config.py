@@ -98,7 +98,7 @@ class EncoderConfig:
     channels: tuple[int, int, int, int] = (256, 512, 1024, 2048)
     """Output channels of the four stages (a bottleneck works at a quarter of them)."""
     feature_stage: int = 3
-    """Stage (1 to 4) whose output becomes the image feature; stages after it keep its stride."""
+    """Stage (2 to 4) whose output becomes the image feature; stages 2 to 4 all have stride 8."""
     feature_channels: int = 64
     """Channels after the 1x1 reduction: what is lifted into 3D."""
     aspp_channels: int = 256
@@ -106,7 +106,7 @@ class EncoderConfig:
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        _require(1 <= self.feature_stage <= 4, "encoder.feature_stage must be 1 to 4")
+        _require(2 <= self.feature_stage <= 4, "encoder.feature_stage must be 2 to 4")
         _require(all(count >= 1 for count in self.layers), "encoder.layers: every stage needs at least one block")
         _require(0 <= self.dropout < 1, "encoder.dropout must be in [0, 1)")
 

@@ -133,7 +133,12 @@ class Detector:
         results = []
         for index, boxes in enumerate(self._student.decode(output)):
             covariance = position_covariance(
-                output.depth_logits[index], boxes.boxes, batch.img_P_cam[index], batch.cam_T_lidar[index], bins
+                output.depth_logits[index],
+                boxes.boxes,
+                batch.img_P_cam[index],
+                batch.cam_T_lidar[index],
+                batch.valid_px[index],
+                bins,
             )
             results.append(
                 Detections3D(

@@ -62,24 +62,11 @@ def make_plan(coordinates: torch.Tensor, shape: tuple[int, int, int]) -> LiftPla
     """
     num_bins, height, width = shape
     sizes = coordinates.new_tensor([width, height, num_bins])
-    inside = ((coordinates > -1) & (coordinates < sizes)).all(dim=1)
-    voxels = torch.nonzero(inside).flatten()
+    voxels = torch.nonzero(((coordinates > -1) & (coordinates < sizes)).all(dim=1)).flatten()
     u, v, depth = coordinates[voxels].unbind(dim=1)
-    corner_u, share_u = _neighbours(u)
-    corner_v, share_v = _neighbours(v)
-    cells = (corner_v[:, :, None] * width + corner_u[:, None, :]).flatten(1)
-    weights = (share_v[:, :, None] * share_u[:, None, :]).flatten(1)
-    on_map_u, on_map_v = (corner_u >= 0) & (corner_u < width), (corner_v >= 0) & (corner_v < height)
-    used = (on_map_v[:, :, None] & on_map_u[:, None, :]).flatten(1) & (weights > 0)
-
-    near, (near_share, far_share) = torch.floor(depth), _neighbours(depth)[1].unbind(dim=1)
-    # In front of the first bin only the farther neighbour exists: make it the nearer one. Behind the last one, the
-    # farther neighbour is the class "out of range", whose weight must be zero.
-    near_share, far_share = (
-        torch.where(near < 0, far_share, near_share),
-        torch.where((near < 0) | (near >= num_bins - 1), torch.zeros_like(far_share), far_share),
-    )
-    bins = cells * (num_bins + 1) + near.clamp(min=0).long()[:, None]
+    cells, weights, used = _corners(u, v, height, width)
+    near, near_share, far_share = _bin_pair(depth, num_bins)
+    bins = cells * (num_bins + 1) + near[:, None]
     counts = torch.zeros(len(coordinates), dtype=torch.int64, device=coordinates.device)
     counts[voxels] = used.sum(dim=1)
     return LiftPlan(
@@ -90,6 +77,30 @@ def make_plan(coordinates: torch.Tensor, shape: tuple[int, int, int]) -> LiftPla
         far_weight=(weights * far_share[:, None])[used].float(),
         num_cells=height * width,
     )
+
+
+def _corners(
+    u: torch.Tensor, v: torch.Tensor, height: int, width: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The four cells around each (u, v), their bilinear weights, and which of them count, (V, 4) each."""
+    corner_u, share_u = _neighbours(u)
+    corner_v, share_v = _neighbours(v)
+    on_map_u, on_map_v = (corner_u >= 0) & (corner_u < width), (corner_v >= 0) & (corner_v < height)
+    cells = (corner_v[:, :, None] * width + corner_u[:, None, :]).flatten(1)
+    weights = (share_v[:, :, None] * share_u[:, None, :]).flatten(1)
+    used = (on_map_v[:, :, None] & on_map_u[:, None, :]).flatten(1) & (weights > 0)
+    return cells, weights, used
+
+
+def _bin_pair(depth: torch.Tensor, num_bins: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The nearer of the two bins around a continuous index (V,), its weight, and that of the bin behind it."""
+    pair, share = _neighbours(depth)
+    near, near_share, far_share = pair[:, 0], share[:, 0], share[:, 1]
+    # In front of the first bin only the farther neighbour exists, and takes the nearer one's place. Behind the last
+    # bin lies the class "out of range", which must not count.
+    in_front, behind = near < 0, near >= num_bins - 1
+    near_share = torch.where(in_front, far_share, near_share)
+    return near.clamp(min=0), near_share, torch.where(in_front | behind, torch.zeros_like(far_share), far_share)
 
 
 def _neighbours(position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -51,6 +51,7 @@ class ImageNormalization(nn.Module):
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: torch.Tensor, valid_px: torch.Tensor) -> torch.Tensor:
+        assert images.dtype == torch.uint8, f"expected uint8 images, got {images.dtype}"
         normalized = (images.float() / 255.0 - self.mean) / self.std
         height, width = images.shape[-2:]
         left, top, right, bottom = (edge[:, None] for edge in valid_px.unbind(dim=1))

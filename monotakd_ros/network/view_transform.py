@@ -144,8 +144,10 @@ class ViewTransform(nn.Module):
         """
 
         def make() -> LiftPlan:
-            coordinates = self.coordinates(img_P_cam.to(device), cam_T_lidar.to(device), image_size, shape)
-            return make_plan(coordinates, shape)
+            # A plan first made in inference mode (validation) must also serve training.
+            with torch.inference_mode(False), torch.no_grad():
+                coordinates = self.coordinates(img_P_cam.to(device), cam_T_lidar.to(device), image_size, shape)
+                return make_plan(coordinates, shape)
 
         size_matters = image_size if self.sampling == "official" else None
         key = (img_P_cam.numpy().tobytes(), cam_T_lidar.numpy().tobytes(), size_matters, shape, str(device))
