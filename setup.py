@@ -12,7 +12,7 @@ SHARE = f"share/{PACKAGE}"
 
 SIMULATION = ["open3d>=0.17"]
 TRAINING = ["tensorboard>=2.12"]
-TEST = ["pytest>=7.4", "hypothesis>=6.80", "shapely>=2.0", "setuptools>=64", "wheel"]
+TEST = ["pytest>=7.4", "hypothesis>=6.80", "shapely>=2.0", "setuptools>=70.1"]
 LINT = ["ruff>=0.6"]
 
 setup(

@@ -22,7 +22,7 @@ verbosity=()
 # shellcheck disable=SC2206  # PIP_ARGS holds several words
 pip_args=(${PIP_ARGS:-})
 # torch first and alone: named exactly, it is taken from a local or CPU-only index where there is one.
-"${pip[@]}" install "${verbosity[@]}" --constraint constraints.txt "${pip_args[@]}" setuptools wheel torch
+"${pip[@]}" install "${verbosity[@]}" --constraint constraints.txt "${pip_args[@]}" setuptools torch
 "${pip[@]}" install "${verbosity[@]}" --constraint constraints.txt "${pip_args[@]}" --no-build-isolation --editable '.[dev]'
 
 "$here/system_libraries.sh" "$venv/bin/python"
