@@ -36,6 +36,7 @@ LABEL_TEXT_TOPIC = "/ground_truth/kitti"
 FRAME_TEXT_TOPIC = "/calibration/kitti"
 """std_msgs/String, KITTI calibration text with the frame's name and pose: tf's quaternions round off digits."""
 NAME_KEY = "frame"
+LIDAR_FRAME_KEY = "lidar_frame_id"
 POSE_KEY = "world_T_lidar"
 WORLD_FRAME_ID = "map"
 
@@ -159,7 +160,8 @@ class BagFrameWriter(FolderWriter):
 
 
 def _frame_text(frame: Frame) -> str:
-    text = f"{NAME_KEY}: {frame.name}\n" + calibration_text(frame.camera.img_P_cam, frame.cam_T_lidar)
+    text = f"{NAME_KEY}: {frame.name}\n{LIDAR_FRAME_KEY}: {frame.lidar_frame_id}\n"
+    text += calibration_text(frame.camera.img_P_cam, frame.cam_T_lidar)
     if frame.world_T_lidar is not None:
         text += f"{POSE_KEY}: {format_matrix(frame.world_T_lidar[:3])}\n"
     return text

@@ -97,6 +97,12 @@ def matrices_from_text(text: str, where: str) -> dict[str, np.ndarray]:
     return result
 
 
+def words_from_text(text: str) -> dict[str, str]:
+    """All `key: value` lines as text."""
+    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
 def matrix(matrices: dict[str, np.ndarray], key: str, shape: tuple[int, ...], where: str) -> np.ndarray:
     """The entry `key` in `shape`.
 

@@ -1,0 +1,172 @@
+"""Raw access to rosbag1 and rosbag2 files through `rosbags`, with clear errors. No ROS needed.
+
+Only message types this package uses are looked at, so that a bag with exotic or broken definitions still opens.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.rosbag1 import Reader as Reader1
+from rosbags.rosbag2 import Reader as Reader2
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from monotakd_ros.data.message_types import bag_typestore
+from monotakd_ros.data.source import BAG_SUFFIXES
+from monotakd_ros.errors import BagError
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
+DETECTIONS = "vision_msgs/msg/Detection3DArray"
+STRING = "std_msgs/msg/String"
+TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+KNOWN_TYPES = (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO, POINT_CLOUD, DETECTIONS, STRING, *TRANSFORMS)
+
+_SEPARATOR = "=" * 80 + "\n"
+
+
+class BagTopic(NamedTuple):
+    """A topic of a bag and the number of its messages."""
+
+    name: str
+    type_name: str
+    count: int
+
+
+class BagMessage(NamedTuple):
+    """A message as stored; `decode` gives the object."""
+
+    topic: str
+    log_stamp_ns: int
+    data: bytes
+    file: _BagFile
+    type_name: str
+
+    def decode(self) -> Any:
+        """The message object.
+
+        Raises:
+            BagError: the bytes do not fit the type.
+        """
+        try:
+            return self.file.deserialize(self.data, self.type_name)
+        except Exception as error:  # rosbags lets struct, index and value errors of damaged bytes through
+            raise BagError(
+                f"{self.file.path}: topic {self.topic}, bag time {self.log_stamp_ns} ns: "
+                f"{len(self.data)} bytes are no {self.type_name}: {error}"
+            ) from error
+
+
+class BagReader:
+    """A bag: a folder with `metadata.yaml`, or bare .mcap, .db3 or .bag files, split ones too.
+
+    Raises:
+        BagError: truncated, empty, or no bag.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stack = ExitStack()
+        try:
+            self._files = [_BagFile(item, self._stack) for item in _storage_paths(path)]
+        except BaseException:
+            self._stack.close()
+            raise
+        self.topics = self._summarize()
+        if not any(topic.count for topic in self.topics):
+            self.close()
+            raise BagError(f"{path}: the bag holds no messages")
+
+    def messages(self, topics: set[str]) -> Iterator[BagMessage]:
+        """The messages of some topics in the order of their bag time, read as the iteration goes.
+
+        Raises:
+            BagError: the file breaks; the message gives the bag time of the last good message.
+        """
+        last_ns: int | None = None
+        try:
+            for message in heapq.merge(*(file.messages(topics) for file in self._files), key=lambda m: m.log_stamp_ns):
+                last_ns = message.log_stamp_ns
+                yield message
+        except Exception as error:  # any error of rosbags, sqlite, zstd or lz4 means: unreadable from here on
+            when = "before its first message" if last_ns is None else f"after bag time {last_ns} ns"
+            raise BagError(f"{self.path}: the bag cannot be read {when}: {error}") from error
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stack.close()
+
+    def _summarize(self) -> list[BagTopic]:
+        counts: Counter[tuple[str, str]] = Counter()
+        for file in self._files:
+            for connection in file.connections:
+                counts[connection.topic, connection.msgtype] += connection.msgcount
+        return [BagTopic(name, type_name, count) for (name, type_name), count in sorted(counts.items())]
+
+
+class _BagFile:
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self.path = path
+        self._is_ros1 = path.suffix == ".bag"
+        try:
+            self._reader = stack.enter_context((Reader1 if self._is_ros1 else Reader2)(path))
+            self.connections: list[Connection] = [c for c in self._reader.connections if c.msgtype in KNOWN_TYPES]
+            self._store = _typestore(self.connections)
+        except Exception as error:  # as in `BagReader.messages`: a damaged file makes rosbags raise almost anything
+            raise BagError(f"{path}: cannot open the bag: {error or type(error).__name__}{_hint(path)}") from error
+
+    def deserialize(self, data: bytes, type_name: str) -> Any:
+        if self._is_ros1:
+            return self._store.deserialize_ros1(data, type_name)
+        return self._store.deserialize_cdr(data, type_name)
+
+    def messages(self, topics: set[str]) -> Iterator[BagMessage]:
+        wanted = [connection for connection in self.connections if connection.topic in topics]
+        if not wanted:  # rosbags takes an empty list as "all"
+            return
+        for connection, log_stamp_ns, data in self._reader.messages(wanted):
+            yield BagMessage(connection.topic, log_stamp_ns, data, self, connection.msgtype)
+
+
+def _storage_paths(path: Path) -> list[Path]:
+    """What to hand to rosbags' readers: a rosbag2 folder as a whole, or bare storage files."""
+    if path.is_file() or (path / "metadata.yaml").exists():
+        return [path]
+    files = sorted((item for item in path.iterdir() if item.suffix in BAG_SUFFIXES), key=lambda p: (len(p.name), p))
+    if not files:
+        raise BagError(f"{path}: expected metadata.yaml or files ending in {', '.join(BAG_SUFFIXES)}")
+    return files
+
+
+def _hint(path: Path) -> str:
+    if path.is_file() and not path.stat().st_size:
+        return "; the file is empty"
+    if path.suffix == ".bag":
+        return "; if the recording was cut off, `rosbag reindex` can repair it"
+    return "; if the recording was cut off, `mcap recover` (MCAP) or `ros2 bag reindex` (sqlite3) can repair it"
+
+
+def _typestore(connections: list[Connection]) -> Typestore:
+    """The definitions that the bag carries; for types without one, those of ROS 2 Jazzy."""
+    types: dict[str, Any] = {}
+    for connection in connections:
+        text = connection.msgdef.data
+        if connection.msgdef.format == MessageDefinitionFormat.MSG:
+            types.update(get_types_from_msg(text, connection.msgtype))
+        elif connection.msgdef.format == MessageDefinitionFormat.IDL:
+            for part in text.split(_SEPARATOR):
+                types.update(get_types_from_idl(part.partition("\n")[2] if part.startswith("IDL: ") else part))
+    for name, definition in bag_typestore().fielddefs.items():
+        types.setdefault(name, definition)
+    store = get_typestore(Stores.EMPTY)
+    store.register(types)
+    return store

@@ -1,0 +1,153 @@
+"""Detections as ROS messages: vision_msgs/Detection3DArray, LabelInfo, and markers for RViz.
+
+Everything is in the camera's optical frame (the image's `frame_id`), stamped with the image's time. A box keeps its
+meaning: BoundingBox3D's x axis is the heading, its z axis the object's up, its centre the geometric one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from monotakd_ros.data.to_msg import NS_PER_S, MessageBuilder
+from monotakd_ros.frame import Detections3D
+from monotakd_ros.geometry.boxes import BOX_EDGES, corners_from_boxes
+from monotakd_ros.geometry.transforms import rotation_about_z, transform_points
+
+ORIENTATION_VARIANCE = (0.0025, 0.04, 0.0025)
+"""rad^2 about the camera's x, y, z: the heading (about y, down) to 0.2 rad, roll and pitch are not estimated but small
+on a road (0.05 rad). Nominal: the network predicts no spread of angles."""
+
+CLASS_COLORS = {
+    "Car": (0.20, 0.60, 1.00),
+    "Pedestrian": (1.00, 0.35, 0.25),
+    "Cyclist": (0.25, 0.85, 0.35),
+}
+OTHER_COLOR = (0.90, 0.80, 0.20)
+
+_CUBE, _LINE_LIST, _TEXT = 1, 5, 9
+_ADD, _DELETE_ALL = 0, 3
+
+
+def detection3d_array(builder: MessageBuilder, detections: Detections3D, stamp_ns: int, frame_id: str) -> Any:
+    """vision_msgs/Detection3DArray in the camera frame; empty for no detections.
+
+    Args:
+        builder: of the message classes.
+        detections: boxes in lidar, carried into the camera with their own `cam_T_lidar`.
+        stamp_ns: of the image.
+        frame_id: of the image.
+    """
+    header = builder.header(stamp_ns, frame_id)
+    messages = []
+    for index, (center, rotation) in enumerate(poses_cam(detections)):
+        box = builder.box(center, rotation, detections.boxes_lidar[index, 3:6])
+        covariance = pose_covariance_cam(detections.covariance_lidar[index], detections.cam_T_lidar)
+        score = detections.scores[index]
+        messages.append(builder.detection(header, detections.names[index], score, box, covariance))
+    return builder.make("vision_msgs/msg/Detection3DArray", header=header, detections=messages)
+
+
+def label_info(builder: MessageBuilder, class_names: tuple[str, ...], threshold: float, stamp_ns: int) -> Any:
+    """vision_msgs/LabelInfo: the detector's classes and its score threshold."""
+    class_map = [
+        builder.make("vision_msgs/msg/VisionClass", class_id=index, class_name=name)
+        for index, name in enumerate(class_names)
+    ]
+    header = builder.header(stamp_ns, "")
+    return builder.make("vision_msgs/msg/LabelInfo", header=header, class_map=class_map, threshold=float(threshold))
+
+
+def marker_array(
+    builder: MessageBuilder, detections: Detections3D, stamp_ns: int, frame_id: str, lifetime_s: float = 0.25
+) -> Any:
+    """visualization_msgs/MarkerArray: first a DELETEALL, then per box a cube, its edges, and a text.
+
+    Args:
+        builder: of the message classes.
+        detections: as in `detection3d_array`.
+        stamp_ns: of the image.
+        frame_id: of the image.
+        lifetime_s: how long boxes stay when nothing follows, about two frames.
+    """
+    header = builder.header(stamp_ns, frame_id)
+    lifetime = builder.make(
+        "builtin_interfaces/msg/Duration", sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * NS_PER_S)
+    )
+    markers = [builder.make("visualization_msgs/msg/Marker", header=header, action=_DELETE_ALL)]
+    corners_cam = transform_points(
+        detections.cam_T_lidar, corners_from_boxes(detections.boxes_lidar).reshape(-1, 3)
+    ).reshape(-1, 8, 3)
+    for index, (center, rotation) in enumerate(poses_cam(detections)):
+        name = detections.names[index]
+        common = {"header": header, "id": index, "action": _ADD, "lifetime": lifetime}
+        size = detections.boxes_lidar[index, 3:6]
+        markers.append(_cube(builder, common, name, center, rotation, size))
+        markers.append(_edges(builder, common, name, corners_cam[index]))
+        text = f"{name} {detections.scores[index]:.2f} {np.linalg.norm(center):.1f} m"
+        top = center + rotation @ np.array([0.0, 0.0, 0.5 * size[2] + 0.4])
+        markers.append(_text(builder, common, name, text, top))
+    return builder.make("visualization_msgs/msg/MarkerArray", markers=markers)
+
+
+def poses_cam(detections: Detections3D) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Centre (3,) and axes (3, 3) of each box in the camera frame: R_cam_lidar Rz(heading)."""
+    boxes = np.asarray(detections.boxes_lidar, dtype=np.float64)
+    centers = transform_points(detections.cam_T_lidar, boxes[:, :3])
+    cam_R_lidar = detections.cam_T_lidar[:3, :3]
+    return [(center, cam_R_lidar @ rotation_about_z(box[6])) for center, box in zip(centers, boxes)]
+
+
+def pose_covariance_cam(covariance_lidar: np.ndarray, cam_T_lidar: np.ndarray) -> np.ndarray:
+    """(6, 6) covariance of x, y, z, and rotation about x, y, z (REP-103) in the camera frame, from (3, 3) m^2 in lidar."""
+    cam_R_lidar = cam_T_lidar[:3, :3]
+    covariance = np.zeros((6, 6))
+    covariance[:3, :3] = cam_R_lidar @ np.asarray(covariance_lidar, dtype=np.float64) @ cam_R_lidar.T
+    covariance[3:, 3:] = np.diag(ORIENTATION_VARIANCE)
+    return covariance
+
+
+def _color(builder: MessageBuilder, name: str, alpha: float) -> Any:
+    red, green, blue = CLASS_COLORS.get(name, OTHER_COLOR)
+    return builder.make("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=alpha)
+
+
+def _cube(
+    builder: MessageBuilder, common: dict[str, Any], name: str, center: np.ndarray, rotation: np.ndarray, size: Any
+) -> Any:
+    return builder.make(
+        "visualization_msgs/msg/Marker",
+        **common,
+        ns="boxes",
+        type=_CUBE,
+        pose=builder.pose(center, rotation),
+        scale=builder.vector(size),
+        color=_color(builder, name, 0.3),
+    )
+
+
+def _edges(builder: MessageBuilder, common: dict[str, Any], name: str, corners_cam: np.ndarray) -> Any:
+    return builder.make(
+        "visualization_msgs/msg/Marker",
+        **common,
+        ns="edges",
+        type=_LINE_LIST,
+        pose=builder.pose(np.zeros(3), np.eye(3)),
+        scale=builder.vector(np.array([0.05, 0.0, 0.0])),
+        color=_color(builder, name, 1.0),
+        points=[builder.point(corners_cam[corner]) for edge in BOX_EDGES for corner in edge],
+    )
+
+
+def _text(builder: MessageBuilder, common: dict[str, Any], name: str, text: str, position: np.ndarray) -> Any:
+    return builder.make(
+        "visualization_msgs/msg/Marker",
+        **common,
+        ns="texts",
+        type=_TEXT,
+        pose=builder.pose(position, np.eye(3)),
+        scale=builder.vector(np.array([0.0, 0.0, 0.6])),
+        color=_color(builder, name, 1.0),
+        text=text,
+    )
