@@ -30,65 +30,101 @@ _CUBE, _LINE_LIST, _TEXT = 1, 5, 9
 _ADD, _DELETE_ALL = 0, 3
 
 
-def detection3d_array(builder: MessageBuilder, detections: Detections3D, stamp_ns: int, frame_id: str) -> Any:
-    """vision_msgs/Detection3DArray in the camera frame; empty for no detections.
+class DetectionMessages(MessageBuilder):
+    """Builds messages from detections; beside its base class's messages."""
 
-    Args:
-        builder: of the message classes.
-        detections: boxes in lidar, carried into the camera with their own `cam_T_lidar`.
-        stamp_ns: of the image.
-        frame_id: of the image.
-    """
-    header = builder.header(stamp_ns, frame_id)
-    messages = []
-    for index, (center, rotation) in enumerate(poses_cam(detections)):
-        box = builder.box(center, rotation, detections.boxes_lidar[index, 3:6])
-        covariance = pose_covariance_cam(detections.covariance_lidar[index], detections.cam_T_lidar)
-        score = detections.scores[index]
-        messages.append(builder.detection(header, detections.names[index], score, box, covariance))
-    return builder.make("vision_msgs/msg/Detection3DArray", header=header, detections=messages)
+    def detections(self, detections: Detections3D, stamp_ns: int, frame_id: str) -> Any:
+        """vision_msgs/Detection3DArray in the camera frame; empty for no detections.
 
+        Args:
+            detections: boxes in lidar, carried into the camera with their own `cam_T_lidar`.
+            stamp_ns: of the image.
+            frame_id: of the image.
+        """
+        header = self.header(stamp_ns, frame_id)
+        messages = []
+        for index, (center, rotation) in enumerate(poses_cam(detections)):
+            box = self.box(center, rotation, detections.boxes_lidar[index, 3:6])
+            covariance = pose_covariance_cam(detections.covariance_lidar[index], detections.cam_T_lidar)
+            score = detections.scores[index]
+            messages.append(self.detection(header, detections.names[index], score, box, covariance))
+        return self.make("vision_msgs/msg/Detection3DArray", header=header, detections=messages)
 
-def label_info(builder: MessageBuilder, class_names: tuple[str, ...], threshold: float, stamp_ns: int) -> Any:
-    """vision_msgs/LabelInfo: the detector's classes and its score threshold."""
-    class_map = [
-        builder.make("vision_msgs/msg/VisionClass", class_id=index, class_name=name)
-        for index, name in enumerate(class_names)
-    ]
-    header = builder.header(stamp_ns, "")
-    return builder.make("vision_msgs/msg/LabelInfo", header=header, class_map=class_map, threshold=float(threshold))
+    def label_info(self, class_names: tuple[str, ...], threshold: float, stamp_ns: int, frame_id: str) -> Any:
+        """vision_msgs/LabelInfo: the detector's classes and its score threshold."""
+        class_map = [
+            self.make("vision_msgs/msg/VisionClass", class_id=index, class_name=name)
+            for index, name in enumerate(class_names)
+        ]
+        header = self.header(stamp_ns, frame_id)
+        return self.make("vision_msgs/msg/LabelInfo", header=header, class_map=class_map, threshold=float(threshold))
 
+    def markers(self, detections: Detections3D, stamp_ns: int, frame_id: str, lifetime_s: float = 0.25) -> Any:
+        """visualization_msgs/MarkerArray: first a DELETEALL, then per box a cube, its edges, and a text.
 
-def marker_array(
-    builder: MessageBuilder, detections: Detections3D, stamp_ns: int, frame_id: str, lifetime_s: float = 0.25
-) -> Any:
-    """visualization_msgs/MarkerArray: first a DELETEALL, then per box a cube, its edges, and a text.
+        Args:
+            detections: as in `detections`.
+            stamp_ns: of the image.
+            frame_id: of the image.
+            lifetime_s: how long boxes stay when nothing follows, about two frames.
+        """
+        header = self.header(stamp_ns, frame_id)
+        lifetime = self.make(
+            "builtin_interfaces/msg/Duration", sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * NS_PER_S)
+        )
+        markers = [self.make("visualization_msgs/msg/Marker", header=header, action=_DELETE_ALL)]
+        corners_cam = transform_points(
+            detections.cam_T_lidar, corners_from_boxes(detections.boxes_lidar).reshape(-1, 3)
+        ).reshape(-1, 8, 3)
+        for index, (center, rotation) in enumerate(poses_cam(detections)):
+            name = detections.names[index]
+            common = {"header": header, "id": index, "action": _ADD, "lifetime": lifetime}
+            size = detections.boxes_lidar[index, 3:6]
+            markers.append(self._cube(common, name, center, rotation, size))
+            markers.append(self._edges(common, name, corners_cam[index]))
+            text = f"{name} {detections.scores[index]:.2f} {np.linalg.norm(center):.1f} m"
+            top = center + rotation @ np.array([0.0, 0.0, 0.5 * size[2] + 0.4])
+            markers.append(self._text(common, name, text, top))
+        return self.make("visualization_msgs/msg/MarkerArray", markers=markers)
 
-    Args:
-        builder: of the message classes.
-        detections: as in `detection3d_array`.
-        stamp_ns: of the image.
-        frame_id: of the image.
-        lifetime_s: how long boxes stay when nothing follows, about two frames.
-    """
-    header = builder.header(stamp_ns, frame_id)
-    lifetime = builder.make(
-        "builtin_interfaces/msg/Duration", sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * NS_PER_S)
-    )
-    markers = [builder.make("visualization_msgs/msg/Marker", header=header, action=_DELETE_ALL)]
-    corners_cam = transform_points(
-        detections.cam_T_lidar, corners_from_boxes(detections.boxes_lidar).reshape(-1, 3)
-    ).reshape(-1, 8, 3)
-    for index, (center, rotation) in enumerate(poses_cam(detections)):
-        name = detections.names[index]
-        common = {"header": header, "id": index, "action": _ADD, "lifetime": lifetime}
-        size = detections.boxes_lidar[index, 3:6]
-        markers.append(_cube(builder, common, name, center, rotation, size))
-        markers.append(_edges(builder, common, name, corners_cam[index]))
-        text = f"{name} {detections.scores[index]:.2f} {np.linalg.norm(center):.1f} m"
-        top = center + rotation @ np.array([0.0, 0.0, 0.5 * size[2] + 0.4])
-        markers.append(_text(builder, common, name, text, top))
-    return builder.make("visualization_msgs/msg/MarkerArray", markers=markers)
+    def _color(self, name: str, alpha: float) -> Any:
+        red, green, blue = CLASS_COLORS.get(name, OTHER_COLOR)
+        return self.make("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=alpha)
+
+    def _cube(self, common: dict[str, Any], name: str, center: np.ndarray, rotation: np.ndarray, size: Any) -> Any:
+        return self.make(
+            "visualization_msgs/msg/Marker",
+            **common,
+            ns="boxes",
+            type=_CUBE,
+            pose=self.pose(center, rotation),
+            scale=self.vector(size),
+            color=self._color(name, 0.3),
+        )
+
+    def _edges(self, common: dict[str, Any], name: str, corners_cam: np.ndarray) -> Any:
+        return self.make(
+            "visualization_msgs/msg/Marker",
+            **common,
+            ns="edges",
+            type=_LINE_LIST,
+            pose=self.pose(np.zeros(3), np.eye(3)),
+            scale=self.vector(np.array([0.05, 0.0, 0.0])),
+            color=self._color(name, 1.0),
+            points=[self.point(corners_cam[corner]) for edge in BOX_EDGES for corner in edge],
+        )
+
+    def _text(self, common: dict[str, Any], name: str, text: str, position: np.ndarray) -> Any:
+        return self.make(
+            "visualization_msgs/msg/Marker",
+            **common,
+            ns="texts",
+            type=_TEXT,
+            pose=self.pose(position, np.eye(3)),
+            scale=self.vector(np.array([0.0, 0.0, 0.6])),
+            color=self._color(name, 1.0),
+            text=text,
+        )
 
 
 def poses_cam(detections: Detections3D) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -100,54 +136,9 @@ def poses_cam(detections: Detections3D) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def pose_covariance_cam(covariance_lidar: np.ndarray, cam_T_lidar: np.ndarray) -> np.ndarray:
-    """(6, 6) covariance of x, y, z, and rotation about x, y, z (REP-103) in the camera frame, from (3, 3) m^2 in lidar."""
+    """(6, 6) covariance of position and rotation about x, y, z (REP-103) in cam, from (3, 3) m^2 in lidar."""
     cam_R_lidar = cam_T_lidar[:3, :3]
     covariance = np.zeros((6, 6))
     covariance[:3, :3] = cam_R_lidar @ np.asarray(covariance_lidar, dtype=np.float64) @ cam_R_lidar.T
     covariance[3:, 3:] = np.diag(ORIENTATION_VARIANCE)
     return covariance
-
-
-def _color(builder: MessageBuilder, name: str, alpha: float) -> Any:
-    red, green, blue = CLASS_COLORS.get(name, OTHER_COLOR)
-    return builder.make("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=alpha)
-
-
-def _cube(
-    builder: MessageBuilder, common: dict[str, Any], name: str, center: np.ndarray, rotation: np.ndarray, size: Any
-) -> Any:
-    return builder.make(
-        "visualization_msgs/msg/Marker",
-        **common,
-        ns="boxes",
-        type=_CUBE,
-        pose=builder.pose(center, rotation),
-        scale=builder.vector(size),
-        color=_color(builder, name, 0.3),
-    )
-
-
-def _edges(builder: MessageBuilder, common: dict[str, Any], name: str, corners_cam: np.ndarray) -> Any:
-    return builder.make(
-        "visualization_msgs/msg/Marker",
-        **common,
-        ns="edges",
-        type=_LINE_LIST,
-        pose=builder.pose(np.zeros(3), np.eye(3)),
-        scale=builder.vector(np.array([0.05, 0.0, 0.0])),
-        color=_color(builder, name, 1.0),
-        points=[builder.point(corners_cam[corner]) for edge in BOX_EDGES for corner in edge],
-    )
-
-
-def _text(builder: MessageBuilder, common: dict[str, Any], name: str, text: str, position: np.ndarray) -> Any:
-    return builder.make(
-        "visualization_msgs/msg/Marker",
-        **common,
-        ns="texts",
-        type=_TEXT,
-        pose=builder.pose(position, np.eye(3)),
-        scale=builder.vector(np.array([0.0, 0.0, 0.6])),
-        color=_color(builder, name, 1.0),
-        text=text,
-    )
