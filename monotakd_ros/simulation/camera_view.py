@@ -11,9 +11,10 @@ import numpy as np
 from monotakd_ros.geometry.boxes import boxes_img_from_lidar
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import invert_transform
+from monotakd_ros.simulation.contact import ContactShadows
 from monotakd_ros.simulation.lighting import Lighting
 from monotakd_ros.simulation.scene import Scene
-from monotakd_ros.simulation.shading import Rays, Shader
+from monotakd_ros.simulation.shading import Rays, Shader, Stage
 
 THREADS = 2
 _GAMMA_STEPS = 4096
@@ -39,33 +40,38 @@ class SimulatedCamera:
         self._camera, self._shader, self._edge_samples = camera, shader, edge_samples
         u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
         self._pixels = np.stack([u.ravel(), v.ravel()], axis=1).astype(np.float32)
+        self._directions_cam = self.directions_cam(self._pixels)
         self._pool = ThreadPoolExecutor(THREADS)
         self._tone = _tone_table()
 
     def directions_cam(self, pixels: np.ndarray) -> np.ndarray:
         """Viewing rays (N, 3) float32 of pixels (N, 2), cam, with depth 1."""
         camera = self._camera
-        x, y = (pixels[:, 0] - camera.cx) / camera.fx, (pixels[:, 1] - camera.cy) / camera.fy
-        return np.column_stack([x, y, np.ones(len(pixels))]).astype(np.float32)
+        directions = np.ones((len(pixels), 3), dtype=np.float32)
+        directions[:, 0] = (pixels[:, 0] - np.float32(camera.cx)) * np.float32(1 / camera.fx)
+        directions[:, 1] = (pixels[:, 1] - np.float32(camera.cy)) * np.float32(1 / camera.fy)
+        return directions
 
     def render(self, scene: Scene, world_T_cam: np.ndarray, rng: np.random.Generator) -> View:
         """Take a picture of `scene` from `world_T_cam`."""
+        stage = Stage(scene, ContactShadows(scene.objects, world_T_cam))
         near_movers = self._near_movers(scene, world_T_cam)
-        light, owner = self._trace(scene, world_T_cam, self._pixels, near_movers)
+        light, owner = self._trace(stage, world_T_cam, self._directions_cam, near_movers)
         light = light.reshape(self._camera.height, self._camera.width, 3)
         owner = owner.reshape(light.shape[:2])
         if self._edge_samples:
-            self._smooth_edges(light, scene, world_T_cam, near_movers)
+            self._smooth_edges(light, stage, world_T_cam, near_movers)
         return View(self._develop(light, rng), owner)
 
     def _trace(
-        self, scene: Scene, world_T_cam: np.ndarray, pixels: np.ndarray, near_movers: np.ndarray
+        self, stage: Stage, world_T_cam: np.ndarray, directions_cam: np.ndarray, near_movers: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        directions = self.directions_cam(pixels) @ world_T_cam[:3, :3].T.astype(np.float32)
-        rays = Rays(world_T_cam[:3, 3].astype(np.float32), directions, 1 / self._camera.fx)
-        hits = scene.cast(rays.packed(), near_movers)
-        light = self._shader.shade(scene, rays, hits, self._pool)
-        return light, scene.owner_of(hits)
+        packed = np.empty((len(directions_cam), 6), dtype=np.float32)
+        packed[:, :3] = world_T_cam[:3, 3]
+        np.matmul(directions_cam, world_T_cam[:3, :3].T.astype(np.float32), out=packed[:, 3:])
+        hits = stage.scene.cast(packed, near_movers)
+        light = self._shader.shade(stage, Rays(packed, 1 / self._camera.fx), hits, self._pool)
+        return light, stage.scene.owner_of(hits)
 
     def _near_movers(self, scene: Scene, world_T_cam: np.ndarray) -> np.ndarray:
         """(H * W,) bool: pixels on which a mover may lie."""
@@ -78,9 +84,10 @@ class SimulatedCamera:
                     mask[max(int(top) - 3, 0) : int(bottom) + 4, max(int(left) - 3, 0) : int(right) + 4] = True
         return mask.ravel()
 
-    def _smooth_edges(self, light: np.ndarray, scene: Scene, world_T_cam: np.ndarray, near_movers: np.ndarray) -> None:
+    def _smooth_edges(self, light: np.ndarray, stage: Stage, world_T_cam: np.ndarray, near_movers: np.ndarray) -> None:
         """Average more rays, in place, into the pixels that differ most from their neighbours."""
-        tone = np.sqrt(np.clip(light.mean(axis=2) * self._shader.light.exposure, 0, 1.5))
+        tone = light @ np.full(3, self._shader.light.exposure / 3, dtype=np.float32)
+        tone = np.sqrt(np.clip(tone, 0, 1.5))
         contrast = np.zeros_like(tone)
         for axis in (0, 1):
             step = np.abs(np.diff(tone, axis=axis))
@@ -93,7 +100,9 @@ class SimulatedCamera:
         total = flat[index].copy()
         offsets = np.float32([[0.33, 0.25], [-0.3, 0.37], [0.1, -0.4]])[: self._edge_samples]
         for offset in offsets:
-            extra, _ = self._trace(scene, world_T_cam, self._pixels[index] + offset, near_movers[index])
+            extra, _ = self._trace(
+                stage, world_T_cam, self.directions_cam(self._pixels[index] + offset), near_movers[index]
+            )
             total += np.minimum(extra, 3.0)
         flat[index] = total / (1 + len(offsets))
 

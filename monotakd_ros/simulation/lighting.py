@@ -72,7 +72,7 @@ def sky_colour(light: Lighting, directions: np.ndarray, noise: NoiseTexture) -> 
     colour = light.horizon + (light.zenith - light.horizon) * np.minimum(1.6 * height, 1.0)
     azimuth = np.arctan2(directions[:, 1], directions[:, 0])
     scale = 1.0 / np.maximum(up + 0.06, 0.03)
-    cloud = noise.sample(directions[:, 0] * scale * 1.5, directions[:, 1] * scale * 1.5, 0.02)
+    cloud = noise.smooth(directions[:, 0] * scale * 0.5, directions[:, 1] * scale * 0.5)
     cover = np.clip((cloud + 2.0 * light.cloud - 0.9) * 1.3, 0, 0.85)[:, None]
     colour += (np.float32(1.12) * light.horizon - colour) * cover
     glow = np.clip(directions @ light.sun_direction, 0, 1)

@@ -82,11 +82,18 @@ def merge(meshes: Iterable[Mesh]) -> Mesh:
     return Mesh(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def shading_normals(corners: np.ndarray, crease_deg: float = CREASE_DEG) -> np.ndarray:
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def face_normals(corners: np.ndarray) -> np.ndarray:
+    """Unit normals (F, 3) of triangles (F, 3, 3)."""
+    return _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+
+
+def smooth_normals(corners: np.ndarray, crease_deg: float = CREASE_DEG) -> np.ndarray:
     """Normals (F, 3, 3): the mean over triangles that meet at a point at less than the crease angle."""
-    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    face /= np.maximum(np.linalg.norm(face, axis=1, keepdims=True), 1e-12)
-    own = np.repeat(face, 3, axis=0)
+    own = np.repeat(face_normals(corners), 3, axis=0)
     cells = np.round(corners.reshape(-1, 3).astype(np.float64) * 1000).astype(np.int64) + (1 << 20)
     key = (cells[:, 0] << 42) + (cells[:, 1] << 21) + cells[:, 2]
     order = np.argsort(key, kind="stable")
@@ -97,10 +104,9 @@ def shading_normals(corners: np.ndarray, crease_deg: float = CREASE_DEG) -> np.n
         weight = np.where((key[shift:] == key[:-shift]) & (np.abs(dot) > limit), np.sign(dot), 0.0)[:, None]
         total[shift:] += weight * normal[:-shift]
         total[:-shift] += weight * normal[shift:]
-    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
     result = np.empty_like(total)
-    result[order] = total
-    return result.reshape(-1, 3, 3).astype(np.float32)
+    result[order] = _unit(total)
+    return result.reshape(-1, 3, 3)
 
 
 def _spread(value: object, count: int, dtype: type) -> np.ndarray:
@@ -113,18 +119,26 @@ def triangles(
     colour: object,
     surface: object = Surface.PLAIN,
     uv: np.ndarray | None = None,
-    crease_deg: float = CREASE_DEG,
+    normals: np.ndarray | None = None,
 ) -> Mesh:
-    """A mesh from corners (F, 3, 3); colour (3,) or (F, 3), surface one code or (F,), uv (F, 3, 2) or none."""
+    """A mesh from corners (F, 3, 3); colour (3,) or (F, 3), surface one code or (F,).
+
+    uv (F, 3, 2) is zero and normals (F, 3, 3) are the flat faces' unless given.
+    """
     corners = np.asarray(corners, dtype=np.float32)
     count = len(corners)
+    if normals is None:
+        normals = np.repeat(face_normals(corners)[:, None], 3, axis=1)
     return Mesh(
         corners,
-        shading_normals(corners, crease_deg),
+        np.asarray(normals, dtype=np.float32),
         np.zeros((count, 3, 2), dtype=np.float32) if uv is None else np.asarray(uv, dtype=np.float32),
         np.array(_spread(colour, count, np.float32)),
         np.array(_spread(surface, count, np.uint8)),
     )
+
+
+_QUAD = np.array([[0, 1, 2], [0, 2, 3]])
 
 
 def quads(
@@ -132,25 +146,38 @@ def quads(
     colour: object,
     surface: object = Surface.PLAIN,
     uv: np.ndarray | None = None,
-    crease_deg: float = CREASE_DEG,
+    normals: np.ndarray | None = None,
 ) -> Mesh:
-    """Two triangles per quad (Q, 4, 3), corners in turn; colour (3,) or (Q, 3), surface one or (Q,), uv (Q, 4, 2)."""
+    """Two triangles per quad (Q, 4, 3), corners in turn; colour (3,) or (Q, 3), surface one or (Q,).
+
+    uv (Q, 4, 2) is zero and normals (Q, 4, 3) are the flat faces' unless given.
+    """
     points = np.asarray(points, dtype=np.float32).reshape(-1, 4, 3)
-    pick = np.array([[0, 1, 2], [0, 2, 3]])
     colour, surface = np.asarray(colour, dtype=np.float32), np.asarray(surface, dtype=np.uint8)
     return triangles(
-        points[:, pick].reshape(-1, 3, 3),
+        points[:, _QUAD].reshape(-1, 3, 3),
         np.repeat(colour, 2, axis=0) if colour.ndim == 2 else colour,
         np.repeat(surface, 2) if surface.ndim == 1 else surface,
-        None if uv is None else np.asarray(uv)[:, pick].reshape(-1, 3, 2),
-        crease_deg,
+        None if uv is None else np.asarray(uv)[:, _QUAD].reshape(-1, 3, 2),
+        None if normals is None else np.asarray(normals)[:, _QUAD].reshape(-1, 3, 3),
     )
 
 
+def _cells(grid_points: np.ndarray) -> np.ndarray:
+    """The quads (Q, 4, 3) between the points of a grid (M, N, 3)."""
+    p = grid_points
+    return np.stack([p[:-1, :-1], p[1:, :-1], p[1:, 1:], p[:-1, 1:]], axis=2).reshape(-1, 4, 3)
+
+
 def grid(points: np.ndarray, colour: object, surface: object = Surface.PLAIN, crease_deg: float = CREASE_DEG) -> Mesh:
-    """The surface through a grid of points (M, N, 3); colour and surface per cell, row by row, or one for all."""
-    cells = np.stack([points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]], axis=2)
-    return quads(cells.reshape(-1, 4, 3), colour, surface, None, crease_deg)
+    """The smooth surface through a grid of points (M, N, 3); colour and surface per cell, row by row, or one for all."""
+    mesh = quads(_cells(points), colour, surface)
+    return replace(mesh, normals=smooth_normals(mesh.corners, crease_deg).astype(np.float32))
+
+
+def shell(points: np.ndarray, normals: np.ndarray, colour: object, surface: Surface = Surface.PLAIN) -> Mesh:
+    """The surface through a grid of points (M, N, 3) whose normals (M, N, 3) are known."""
+    return quads(_cells(points), colour, surface, None, _cells(normals))
 
 
 def box(center: object, size: object, colour: object, surface: Surface = Surface.PLAIN) -> Mesh:
@@ -177,9 +204,21 @@ def tube(
     side /= np.linalg.norm(side)
     angle = np.linspace(0, 2 * np.pi, sides + 1)[:, None]
     ring = np.cos(angle) * side + np.sin(angle) * np.cross(axis, side)
-    middle = np.zeros_like(ring)
-    rows = [a + middle, a + radius_start * ring, b + radius_end * ring, b + middle]
-    return grid(np.stack(rows), colour, surface, 50.0)
+    wall = shell(np.stack([a + radius_start * ring, b + radius_end * ring]), np.stack([ring, ring]), colour, surface)
+    ends = [
+        [np.broadcast_to(centre, ring.shape), centre + r * ring] for centre, r in ((a, radius_start), (b, radius_end))
+    ]
+    caps = [quads(_cells(np.stack(end)), colour, surface) for end in ends]
+    return merge([wall, *caps])
+
+
+def ring(center: object, radius: float, thickness: float, colour: object, segments: int = 20, sides: int = 5) -> Mesh:
+    """A torus in the x-z plane: a bicycle tyre of outer radius `radius` + `thickness`."""
+    turn = np.linspace(0, 2 * np.pi, segments + 1)[:, None, None]
+    around = np.linspace(0, 2 * np.pi, sides + 1)[None, :, None]
+    spoke = np.concatenate([np.cos(turn), np.zeros_like(turn), np.sin(turn)], axis=2)
+    normals = np.cos(around) * spoke + np.sin(around) * np.array([0.0, 1.0, 0.0])
+    return shell(np.asarray(center) + radius * spoke + thickness * normals, normals, colour)
 
 
 def ellipsoid(
@@ -188,8 +227,6 @@ def ellipsoid(
     """An ellipsoid with `detail` (rings, sides)."""
     polar = np.linspace(0, np.pi, detail[0] + 1)[:, None]
     azimuth = np.linspace(0, 2 * np.pi, detail[1] + 1)[None, :]
-    unit = np.stack(
-        [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar) * np.ones_like(azimuth)],
-        axis=-1,
-    )
-    return grid(np.asarray(center) + np.asarray(radii) * unit, colour, surface, 70.0)
+    x, y = np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth)
+    unit = np.stack([x, y, np.cos(polar) * np.ones_like(azimuth)], axis=-1)
+    return shell(np.asarray(center) + np.asarray(radii) * unit, _unit(unit / np.asarray(radii)), colour, surface)

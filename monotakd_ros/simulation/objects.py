@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -20,7 +21,12 @@ class Shape:
     """A mesh that stands on z = 0 over the origin, facing +x, with its KITTI class."""
 
     class_name: str
-    mesh: Mesh
+    build: Callable[[], Mesh]
+    """Makes the mesh, once it is first looked at."""
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        return self.build()
 
     @cached_property
     def size(self) -> np.ndarray:
@@ -46,7 +52,7 @@ class Placed:
     @property
     def box_world(self) -> np.ndarray:
         """(7,) box: centre, size, heading."""
-        centre = self.position + [0.0, 0.0, 0.5 * self.shape.size[2]]
+        centre = self.position + np.array([0.0, 0.0, 0.5 * self.shape.size[2]])
         return np.concatenate([centre, self.shape.size, [self.heading]])
 
 
@@ -110,7 +116,8 @@ class Cast:
         """A car of any body style."""
         if len(self._cars) < self.pool_size:
             style = str(self.rng.choice(CAR_STYLES))
-            self._cars.append(Shape("Car", car_mesh(style, random_size(style, self.rng), random_paint(self.rng))))
+            size, paint = random_size(style, self.rng), random_paint(self.rng)
+            self._cars.append(Shape("Car", partial(car_mesh, style, size, paint)))
             return self._cars[-1]
         return self._cars[self.rng.integers(len(self._cars))]
 
@@ -125,10 +132,10 @@ class Cast:
     def _new_large(self) -> Shape:
         paint = random_paint(self.rng)
         if self.rng.random() < 0.75:
-            return Shape("Van", car_mesh("van", random_size("van", self.rng), paint))
+            return Shape("Van", partial(car_mesh, "van", random_size("van", self.rng), paint))
         size = self.rng.uniform([6.5, 2.3, 2.8], [10.5, 2.6, 3.7])
         cargo = self.rng.uniform(0.15, 0.7, 3) * 0.4 + self.rng.uniform(0.1, 0.4)
-        return Shape("Truck", truck_mesh((float(size[0]), float(size[1]), float(size[2])), paint, cargo))
+        return Shape("Truck", partial(truck_mesh, (float(size[0]), float(size[1]), float(size[2])), paint, cargo))
 
     def walker(self) -> tuple[Shape, ...]:
         """A pedestrian's gait, phase by phase."""
@@ -136,13 +143,13 @@ class Cast:
             look = random_look(self.rng)
             stride = float(self.rng.uniform(0.7, 1.1))
             phases = np.arange(GAIT_PHASES) / GAIT_PHASES
-            self._people.append(tuple(Shape("Pedestrian", pedestrian_mesh(look, p, stride)) for p in phases))
+            self._people.append(tuple(Shape("Pedestrian", partial(pedestrian_mesh, look, p, stride)) for p in phases))
             return self._people[-1]
         return self._people[self.rng.integers(len(self._people))]
 
     def stander(self) -> Shape:
         """A pedestrian standing still."""
-        return Shape("Pedestrian", pedestrian_mesh(random_look(self.rng), float(self.rng.random()), 0.12))
+        return Shape("Pedestrian", partial(pedestrian_mesh, random_look(self.rng), float(self.rng.random()), 0.12))
 
     def cyclist(self) -> tuple[Shape, ...]:
         """A cyclist's pedalling, phase by phase."""
@@ -155,4 +162,4 @@ class Cast:
 
     def _pedalling(self, look: Look, colour: tuple[float, float, float], helmet: bool) -> tuple[Shape, ...]:
         phases = np.arange(GAIT_PHASES) / GAIT_PHASES
-        return tuple(Shape("Cyclist", cyclist_mesh(look, p, colour, helmet)) for p in phases)
+        return tuple(Shape("Cyclist", partial(cyclist_mesh, look, p, colour, helmet)) for p in phases)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monotakd_ros.simulation.mesh import Mesh, Surface, box, ellipsoid, merge, tube
+from monotakd_ros.simulation.mesh import Mesh, Surface, box, ellipsoid, merge, ring, tube
 
 _SKIN = ((0.55, 0.36, 0.26), (0.48, 0.30, 0.20), (0.30, 0.17, 0.10), (0.14, 0.08, 0.05))
 _HAIR = ((0.02, 0.015, 0.01), (0.08, 0.045, 0.02), (0.25, 0.17, 0.07), (0.30, 0.29, 0.28))
@@ -139,13 +139,6 @@ def pedestrian_mesh(look: Look, phase: float, stride: float = 1.0) -> Mesh:
     return merge(parts).fitted()
 
 
-def _ring(center: np.ndarray, radius: float, tube_radius: float, colour: object, segments: int = 18) -> list[Mesh]:
-    """A tyre as short tubes in the x-z plane."""
-    angle = np.linspace(0, 2 * np.pi, segments + 1)
-    points = center + radius * np.column_stack([np.cos(angle), np.zeros_like(angle), np.sin(angle)])
-    return [tube(a, b, tube_radius, tube_radius, colour, sides=5) for a, b in zip(points[:-1], points[1:])]
-
-
 def _bicycle(frame_colour: object) -> list[Mesh]:
     radius = 0.335
     rear, front = np.array([-0.52, 0, radius]), np.array([0.53, 0, radius])
@@ -153,7 +146,7 @@ def _bicycle(frame_colour: object) -> list[Mesh]:
     dark = (0.02, 0.02, 0.02)
     parts = []
     for hub in (rear, front):
-        parts += _ring(hub, radius - 0.02, 0.021, dark)
+        parts.append(ring(hub, radius - 0.021, 0.021, dark))
         for turn in range(6):
             a = np.pi * turn / 6
             spoke = (radius - 0.03) * np.array([np.cos(a), 0, np.sin(a)])

@@ -135,8 +135,8 @@ def tree(height: float, rng: np.random.Generator) -> Mesh:
     parts = [tube((0, 0, -0.1), top, 0.024 * height, 0.014 * height, _BARK, sides=7)]
     for cluster in clusters[:4]:
         parts.append(tube(top - [0, 0, 0.35 * crown], cluster[:3], 0.010 * height, 0.004 * height, _BARK, sides=5))
-    parts += [ellipsoid(c[:3], c[3:] * 0.62, colour * 0.22, Surface.LEAF, (4, 7)) for c in clusters]
-    parts.append(leaves(clusters, int(110 * count), 0.030 * height**0.8, colour, rng))
+    parts += [ellipsoid(c[:3], c[3:] * 0.66, colour * 0.4, Surface.LEAF, (5, 8)) for c in clusters]
+    parts.append(leaves(clusters, 260 * count, 0.019 * height**0.8, colour, rng))
     return merge(parts)
 
 
@@ -147,8 +147,19 @@ def bush(length: float, width: float, height: float, rng: np.random.Generator) -
     radii = np.broadcast_to([0.75 * length / count, 0.5 * width, 0.5 * height], (count, 3))
     centre = np.column_stack([x, np.zeros(count), np.full(count, 0.5 * height)])
     colour = np.array([0.05, 0.085, 0.025]) * rng.uniform(0.7, 1.4)
-    core = box((0, 0, 0.44 * height), (0.98 * length, 0.66 * width, 0.88 * height), colour * 0.4, Surface.LEAF)
-    return merge([core, leaves(np.column_stack([centre, radii]), 70 * count, 0.09, colour, rng)])
+    core = box((0, 0, 0.44 * height), (0.98 * length, 0.66 * width, 0.88 * height), colour * 0.55, Surface.LEAF)
+    return merge(
+        [
+            core,
+            leaves(
+                np.column_stack([centre, radii]),
+                int(70 * count * max(1, height / 2)),
+                0.05 + 0.02 * height,
+                colour,
+                rng,
+            ),
+        ]
+    )
 
 
 def lamp_post(rng: np.random.Generator) -> Mesh:

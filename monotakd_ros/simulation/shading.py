@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monotakd_ros.simulation.contact import ContactShadows
 from monotakd_ros.simulation.lighting import Lighting, reflected_surroundings, sky_colour
 from monotakd_ros.simulation.mesh import Surface
-from monotakd_ros.simulation.objects import Placed
 from monotakd_ros.simulation.road import StreetStyle
 from monotakd_ros.simulation.scene import Hits, Scene
 from monotakd_ros.simulation.texture import NoiseTexture
 from monotakd_ros.simulation.textures import MIRROR, Material, apply_textures
 
-CHUNK = 40_000
+CHUNK = 16_384
+"""Hits shaded at a time: small enough for the processor's cache and for cv2.remap (32,766 rows)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,20 +24,20 @@ class Rays:
     """N viewing rays from one point.
 
     Attributes:
-        origin: (3,) float32 world, m.
-        directions: (N, 3) float32 world; the hit's distance counts in their length.
+        packed: (N, 6) float32 origin and direction, world, m; the hit's distance counts in the direction's length.
         pixel_angle: width of a pixel, rad.
     """
 
-    origin: np.ndarray
-    directions: np.ndarray
+    packed: np.ndarray
     pixel_angle: float
 
-    def packed(self) -> np.ndarray:
-        """(N, 6) float32 origin and direction."""
-        rays = np.empty((len(self.directions), 6), dtype=np.float32)
-        rays[:, :3], rays[:, 3:] = self.origin, self.directions
-        return rays
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What is in front of the camera at one moment."""
+
+    scene: Scene
+    contact: ContactShadows
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,19 +48,19 @@ class Shader:
     street: StreetStyle
     noise: NoiseTexture
 
-    def shade(self, scene: Scene, rays: Rays, hits: Hits, pool: Executor) -> np.ndarray:
+    def shade(self, stage: Stage, rays: Rays, hits: Hits, pool: Executor) -> np.ndarray:
         """Light (N, 3) float32 arriving along each ray."""
         starts = range(0, len(hits.distance), CHUNK)
         pieces = [slice(start, start + CHUNK) for start in starts]
-        prepared = list(pool.map(lambda piece: self._surface(scene, rays, hits, piece), pieces))
+        prepared = list(pool.map(lambda piece: self._surface(stage.scene, rays, hits, piece), pieces))
         shadow_rays = [piece.shadow_rays for piece in prepared]
-        blocked = scene.occluded(np.concatenate(shadow_rays)) if shadow_rays else np.zeros(0, dtype=bool)
+        blocked = stage.scene.occluded(np.concatenate(shadow_rays)) if shadow_rays else np.zeros(0, dtype=bool)
         cuts = np.cumsum([len(part) for part in shadow_rays])[:-1]
-        lit = pool.map(lambda pair: self._light(scene, *pair), zip(prepared, np.split(blocked, cuts)))
+        lit = pool.map(lambda pair: self._light(stage, *pair), zip(prepared, np.split(blocked, cuts)))
         return np.concatenate(list(lit))
 
     def _surface(self, scene: Scene, rays: Rays, hits: Hits, piece: slice) -> _Piece:
-        directions = rays.directions[piece]
+        origin, directions = rays.packed[piece.start, :3], rays.packed[piece, 3:]
         length = np.sqrt(np.einsum("ij,ij->i", directions, directions))
         unit = directions / length[:, None]
         found = np.flatnonzero(hits.triangle[piece] >= 0)
@@ -75,8 +76,8 @@ class Shader:
         uv = np.einsum("nc,nck->nk", weights, scene.mesh.uv[triangle])
         surface = scene.mesh.surface[triangle]
         material = Material(scene.mesh.colour[triangle], MIRROR[surface], surface)
-        apply_textures(material, uv, distance * rays.pixel_angle, 1 / facing, self.street, self.noise)
-        point = rays.origin + view * distance[:, None]
+        point = origin + view * distance[:, None]
+        apply_textures(material, uv, point, distance * rays.pixel_angle, 1 / facing, self.street, self.noise)
         sun = normal @ self.light.sun_direction
         sun = np.where(surface == Surface.LEAF, 0.35 + 0.4 * np.abs(sun), np.clip(sun, 0, 1)).astype(np.float32)
         lit = np.flatnonzero((sun > 0) & (self.light.sun[0] > 0))
@@ -85,7 +86,7 @@ class Shader:
         shadow_rays[:, 3:] = self.light.sun_direction
         return _Piece(unit, found, view, distance, normal, point, facing, material, sun, lit, shadow_rays)
 
-    def _light(self, scene: Scene, piece: _Piece, blocked: np.ndarray) -> np.ndarray:
+    def _light(self, stage: Stage, piece: _Piece, blocked: np.ndarray) -> np.ndarray:
         light, material = self.light, piece.material
         sun = np.zeros(len(piece.found), dtype=np.float32)
         sun[piece.lit] = np.where(blocked, 0, piece.sun[piece.lit])
@@ -93,7 +94,7 @@ class Shader:
         ground = (light.sky_light + 0.45 * light.sun) * np.float32(0.13)
         share = (0.5 + 0.5 * up)[:, None]
         ambient = light.sky_light * share + ground * (1 - share)
-        ambient *= self._openness(piece)[:, None]
+        ambient *= self._openness(piece, stage.contact)[:, None]
         colour = material.albedo * (light.sun * sun[:, None] + ambient)
         glossy = np.flatnonzero(material.mirror > 0)
         if len(glossy):
@@ -107,11 +108,14 @@ class Shader:
         result[sky] = sky_colour(light, piece.unit[sky], self.noise)
         return result
 
-    def _openness(self, piece: _Piece) -> np.ndarray:
-        """Share of sky light that gets down to a hit; less close to the ground on upright faces."""
+    def _openness(self, piece: _Piece, contact: ContactShadows) -> np.ndarray:
+        """Share of sky light that gets down to a hit: less low on upright faces and on the ground near objects."""
         low = np.clip(piece.point[:, 2] / 0.7, 0, 1)
         upright = 1 - np.abs(piece.normal[:, 2])
-        return 1 - 0.45 * upright * (1 - low)
+        share = 1 - 0.45 * upright * (1 - low)
+        ground = np.flatnonzero(np.isin(piece.material.surface, (Surface.ROAD, Surface.PAVEMENT, Surface.GRASS)))
+        share[ground] *= contact.openness(piece.point[ground, :2])
+        return share
 
     def _gloss(self, piece: _Piece, index: np.ndarray, sun: np.ndarray) -> np.ndarray:
         view, normal = piece.view[index], piece.normal[index]
@@ -139,15 +143,3 @@ class _Piece:
     sun: np.ndarray
     lit: np.ndarray
     shadow_rays: np.ndarray
-
-
-def contact_shadow(points: np.ndarray, placed: Placed) -> np.ndarray:
-    """Share of sky light (N,) left at ground points (N, 2) near or under an object."""
-    offset = points - placed.position[:2].astype(np.float32)
-    cos, sin = np.float32(np.cos(placed.heading)), np.float32(np.sin(placed.heading))
-    along = np.abs(offset[:, 0] * cos + offset[:, 1] * sin) - 0.5 * placed.shape.size[0] + 0.15
-    across = np.abs(offset[:, 1] * cos - offset[:, 0] * sin) - 0.5 * placed.shape.size[1] + 0.1
-    outside = np.hypot(np.maximum(along, 0), np.maximum(across, 0))
-    inside = np.minimum(np.maximum(along, across), 0)
-    reach = 0.22 * placed.shape.size[2]
-    return 1 - 0.85 * np.exp(-outside / reach) * np.clip(0.75 - inside, 0.75, 1)

@@ -35,3 +35,15 @@ class NoiseTexture:
         column = (np.floor(u * (1 / TEXEL_M)).astype(np.int32) & (SIZE - 1)) >> level
         row = (np.floor(v * (1 / TEXEL_M)).astype(np.int32) & (SIZE - 1)) >> level
         return self._values[self._offset[level] + row * (SIZE >> level) + column]
+
+    def smooth(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Noise (N,) float32 at (u, v) m between the finest texels; for patterns much larger than a pixel."""
+        x, y = u * np.float32(1 / TEXEL_M), v * np.float32(1 / TEXEL_M)
+        x0, y0 = np.floor(x), np.floor(y)
+        fx, fy = (x - x0).astype(np.float32), (y - y0).astype(np.float32)
+        left, right = (x0.astype(np.int32) + shift & SIZE - 1 for shift in (0, 1))
+        top, bottom = ((y0.astype(np.int32) + shift & SIZE - 1) * SIZE for shift in (0, 1))
+        values = self._values
+        upper = values[top + left] * (1 - fx) + values[top + right] * fx
+        lower = values[bottom + left] * (1 - fx) + values[bottom + right] * fx
+        return upper * (1 - fy) + lower * fy

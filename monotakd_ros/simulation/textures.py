@@ -32,7 +32,7 @@ class Material:
 
 
 MIRROR = np.zeros(len(Surface), dtype=np.float32)
-MIRROR[[Surface.PAINT, Surface.GLASS, Surface.LAMP, Surface.REFLECTOR]] = (0.045, 0.10, 0.14, 0.05)
+MIRROR[[Surface.PAINT, Surface.GLASS, Surface.LAMP, Surface.REFLECTOR]] = (0.05, 0.06, 0.14, 0.05)
 
 
 def _band(x: np.ndarray, low: object, high: object, blur: np.ndarray) -> np.ndarray:
@@ -48,14 +48,12 @@ def road_albedo(
     """Asphalt with wear and markings at (s, d); footprints `across` and `along` the road, m."""
     s, d = uv[:, 0], uv[:, 1]
     print_m = np.sqrt(across * along)
-    fine, coarse = noise.sample(s, d, print_m), noise.sample(0.13 * s + 7, 0.13 * d, 0.13 * print_m)
+    fine, coarse = noise.sample(s, d, print_m), noise.smooth(0.09 * s + 7, 0.13 * d)
     lane = np.abs(d) % street.lane_width - 0.5 * street.lane_width
     track = np.exp(-((np.abs(lane) - 0.75) ** 2) / 0.12) * (np.abs(d) < street.road_edge)
     tone = 1 + 0.16 * fine + 0.20 * coarse - 0.10 * track
-    repaired = (noise.sample(0.05 * s + 3, 0.09 * d + 5, 0.05 * print_m) > 0.62) & (np.abs(d) < street.road_edge)
-    tone = np.where(repaired, tone * 0.72, tone)
-    crack = np.abs(noise.sample(0.21 * s, 0.21 * d + 11, 0.02)) < 0.012
-    tone = np.where(crack & (print_m < 0.06), tone * 0.6, tone)
+    patch = np.sin(np.floor(s / 7.0) * 12.9898 + np.floor(d / street.lane_width) * 78.233) * 43758.5453
+    tone = np.where((patch - np.floor(patch) < 0.07) & (np.abs(d) < street.road_edge), tone * 0.76, tone)
     gutter = _band(np.where(d > 0, street.kerb(1) - d, d + street.kerb(-1)), -0.1, 0.25, across)
     albedo = base * (tone * (1 - 0.35 * gutter))[:, None]
     paint = _markings(s, d, street, across, along) * np.clip(0.75 + 0.5 * fine + 0.3 * coarse, 0.1, 1)
@@ -99,7 +97,7 @@ def pavement_albedo(uv: np.ndarray, base: np.ndarray, across: np.ndarray, noise:
 def grass_albedo(uv: np.ndarray, base: np.ndarray, across: np.ndarray, noise: NoiseTexture) -> np.ndarray:
     """Grass with dry patches."""
     s, d = uv[:, 0], uv[:, 1]
-    fine, coarse = noise.sample(s * 0.7, d * 0.7, across), noise.sample(0.08 * s, 0.08 * d + 2, 0.1 * across)
+    fine, coarse = noise.sample(s * 0.7, d * 0.7, across), noise.smooth(0.08 * s, 0.08 * d + 2)
     dry = np.clip(0.4 + 0.7 * coarse, 0, 1)[:, None]
     tone = np.clip(1 + 0.5 * fine, 0.3, 2)[:, None]
     return (base + (np.float32([0.17, 0.15, 0.07]) - base) * 0.45 * dry) * tone
@@ -134,6 +132,7 @@ def facade_albedo(
 def apply_textures(
     material: Material,
     uv: np.ndarray,
+    points: np.ndarray,
     footprint: np.ndarray,
     stretch: np.ndarray,
     street: StreetStyle,
@@ -144,12 +143,13 @@ def apply_textures(
     Args:
         material: plain colours at N hits.
         uv: (N, 2) texture coordinates.
+        points: (N, 3) the hits, world, m.
         footprint: (N,) size of a pixel across the viewing ray, m.
         stretch: (N,) how much longer it is on the surface along the viewing ray.
         street: markings.
         noise: the noise texture.
     """
-    for surface in (Surface.ROAD, Surface.PAVEMENT, Surface.GRASS, Surface.FACADE, Surface.ROOF):
+    for surface in (Surface.ROAD, Surface.PAVEMENT, Surface.GRASS, Surface.FACADE, Surface.ROOF, Surface.LEAF):
         index = np.flatnonzero(material.surface == surface)
         if not len(index):
             continue
@@ -163,6 +163,10 @@ def apply_textures(
             material.albedo[index] = grass_albedo(place, base, np.sqrt(across * along), noise)
         elif surface == Surface.FACADE:
             material.albedo[index], material.mirror[index] = facade_albedo(place, base, 0.35 * along, noise)
+        elif surface == Surface.LEAF:
+            x, y, z = points[index].T
+            tone = noise.sample(0.4 * (x + y), 0.4 * (z + x - y), 0.4 * across)
+            material.albedo[index] = base * np.clip(1 + 0.75 * tone, 0.15, 2.5)[:, None]
         else:
             rows = _band((place[:, 1] * 3) % 1, 0, 0.3, 3 * along)
             material.albedo[index] = (
