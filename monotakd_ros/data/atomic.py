@@ -84,13 +84,14 @@ def _refuse_to_lose(target: Path, overwrite: bool) -> None:
         raise OutputError(f"{target}: exists already; pass --overwrite to replace it, or choose another name")
     if not target.is_dir() or not _is_our_kind(target):
         raise OutputError(
-            f"{target}: exists and is neither a bag nor a KITTI folder; left alone, so that nothing is lost"
+            f"{target}: exists and is no bag, KITTI folder or replay; left alone, so that nothing is lost"
         )
 
 
 def _is_our_kind(folder: Path) -> bool:
     names = {item.name for item in folder.iterdir()}
-    return not names or "metadata.yaml" in names or {"training", "ImageSets"} <= names
+    known = ({"metadata.yaml"}, {"training", "ImageSets"}, {"detections", "summary.json"})
+    return not names or any(content <= names for content in known)
 
 
 def _umask() -> int:

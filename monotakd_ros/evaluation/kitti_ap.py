@@ -11,7 +11,8 @@ The metric in words. For one class, one difficulty and one kind of overlap (in t
    40 / 25 / 25 px is ignored: it may cover a ground truth (which is then neither hit nor missed) but is never wrong.
 3. A pair may match when its overlap is strictly greater than the limit of the class.
 4. Score limits: each ground truth, in file order, takes the free matching detection of highest score; the scores
-   of the hits, falling, are thinned to those nearest to recall 0, 1/40, 2/40, ... of the counted ground truth.
+   of the hits, falling, are thinned to those nearest to recall 0, 1/40, 2/40, ... of the counted ground truth. (With
+   fewer than 40 of them there are fewer limits, so that even perfect results stay under 100: the devkit's rule.)
 5. At each score limit, detections below it vanish, and each ground truth in file order takes the free matching
    detection of greatest overlap (an ignored one only if there is no other). Hits on counted ground truth are true
    positives; counted detections left over are false positives, except, in the image, those of whose area a
