@@ -13,9 +13,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 import monotakd_ros
 from monotakd_ros.cli.main import VERBS
+from monotakd_ros.data.bag_writer import IMAGE_TOPIC, POINTS_TOPIC
+from monotakd_ros.replay.detection_bag import MARKERS_TOPIC
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +115,13 @@ def test_a_script_runs_its_verb(repository: Path) -> None:
 def test_each_script_names_its_own_verb(repository: Path) -> None:
     for verb in VERBS:
         assert f'main(["{verb}", *sys.argv[1:]])' in (repository / "scripts" / verb).read_text()
+
+
+def test_rviz_shows_the_topics_that_replay_writes(repository: Path) -> None:
+    config = yaml.safe_load((repository / "config" / "detector.rviz").read_text())
+    displays = config["Visualization Manager"]["Displays"]
+    shown = {display["Class"].split("/")[1]: display.get("Topic", {}).get("Value") for display in displays}
+    assert shown["MarkerArray"] == MARKERS_TOPIC
+    assert shown["PointCloud2"] == POINTS_TOPIC
+    assert shown["Image"] == f"{IMAGE_TOPIC}/compressed"
+    assert "TF" in shown
