@@ -29,8 +29,7 @@ class CellLayout:
 
     def cell_of(self, pixel: np.ndarray | torch.Tensor):
         """Cell coordinate, whole but of the input's type, of pixel coordinates (any shape); may lie outside."""
-        position = (pixel - self.first_px) / self.stride_px + 0.5
-        return np.floor(position) if isinstance(position, np.ndarray) else torch.floor(position)
+        return (pixel - self.first_px + 0.5 * self.stride_px) // self.stride_px
 
 
 @dataclass(frozen=True, eq=False)

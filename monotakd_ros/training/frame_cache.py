@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def load_frame(path: Path) -> TrainingFrame:
                 CameraModel(data["camera_P"], *map(int, data["camera_size"])),
                 data["cam_T_lidar"],
             )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise SourceError(f"{path}: the cached frame is damaged ({error}); delete its folder and run again") from error
 
 

@@ -1,0 +1,151 @@
+"""A network small enough to train in milliseconds, and made-up labelled frames for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from monotakd_ros.config import (
+    AnchorConfig,
+    AugmentConfig,
+    BevConfig,
+    Config,
+    DepthConfig,
+    EncoderConfig,
+    GridConfig,
+    HeadConfig,
+    InputConfig,
+    StudentConfig,
+    TrainingConfig,
+)
+from monotakd_ros.errors import FrameError
+from monotakd_ros.frame import Frame, Labels3D
+from monotakd_ros.geometry.boxes import corners_from_boxes
+from monotakd_ros.geometry.camera import CameraModel
+from monotakd_ros.geometry.transforms import nominal_cam_T_lidar, transform_points
+from monotakd_ros.training.frame_cache import TrainingFrame, training_frame
+
+ANCHORS = (
+    AnchorConfig("Car", (3.9, 1.6, 1.56), -1.73, 0.5, 0.35),
+    AnchorConfig("Pedestrian", (0.8, 0.6, 1.73), -1.73, 0.35, 0.2),
+)
+
+
+def _encoder() -> EncoderConfig:
+    return EncoderConfig("basic", (1, 1, 1, 1), 8, (8, 8, 8, 8), 4, 8, 8, (1, 2), 0.1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tiny_config() -> Config:
+    student = StudentConfig(
+        input=InputConfig(128, 64, 70.0, (63.0, 28.0)),
+        grid=GridConfig((2.0, -8.0, -3.0, 26.0, 8.0, 1.0), (1.0, 1.0, 2.0)),
+        depth=DepthConfig(2.0, 26.0, 8),
+        encoder=_encoder(),
+        bev=BevConfig(8, (1, 1), (1, 2), (8, 8), (8, 8)),
+        head=HeadConfig(ANCHORS, placement="cell_center"),
+    )
+    training = TrainingConfig(
+        steps=8,
+        batch_size=2,
+        learning_rate=5e-3,
+        log_every=2,
+        validate_every=4,
+        checkpoint_every=3,
+        augment=AugmentConfig(),
+    )
+    return Config("tiny", student, training)
+
+
+def make_frame(index: int) -> Frame:
+    """A noisy image with a car (a bright patch) and a walker, and LiDAR points on them."""
+    generator = np.random.default_rng(index)
+    camera = CameraModel.from_intrinsics(280.0, 280.0, 253.5, 113.5, 512, 256)
+    cam_T_lidar = nominal_cam_T_lidar()
+    boxes = np.array(
+        [
+            [8 + generator.uniform(0, 8), generator.uniform(-2, 2), -0.95, 3.9, 1.6, 1.56, generator.uniform(-3, 3)],
+            [7.0, 3.0, -0.9, 0.8, 0.6, 1.73, 0.0],
+            [20.0, -5.0, -0.7, 5.0, 2.0, 2.2, 0.0],
+        ]
+    )
+    image = generator.integers(0, 60, (256, 512, 3), dtype=np.uint8)
+    for box in corners_from_boxes(boxes):
+        uv_px, _ = camera.project(transform_points(cam_T_lidar, box))
+        left, top = np.clip(uv_px.min(axis=0), 0, [511, 255]).astype(int)
+        right, bottom = np.clip(uv_px.max(axis=0), 0, [511, 255]).astype(int)
+        image[top : bottom + 1, left : right + 1] += 120
+    points = generator.uniform([3, -8, -1.7, 0], [25, 8, 0.5, 1], (400, 4)).astype(np.float32)
+    labels = Labels3D(
+        boxes, ("Car", "Pedestrian", "Van"), np.zeros(3), np.zeros(3, dtype=np.int64), np.full((3, 4), np.nan)
+    )
+    return Frame(
+        f"{index:06d}", index * 10**8, image, camera, cam_T_lidar=cam_T_lidar, points_lidar=points, labels=labels
+    )
+
+
+@pytest.fixture
+def make_frames():
+    """Builds raw frames by number."""
+    return lambda count: [make_frame(index) for index in range(count)]
+
+
+@pytest.fixture
+def training_frames(tiny_config) -> list[TrainingFrame]:
+    settings = tiny_config.student
+    return [training_frame(make_frame(index), settings.input, settings.class_names) for index in range(4)]
+
+
+@dataclass
+class FakeSource:
+    """Frames from memory that claim to lie in a file; `bad` names the numbers of frames that cannot be read."""
+
+    path: Path
+    items: list[Frame]
+    bad: tuple[int, ...] = ()
+    reads: int = 0
+    name: str = "fake"
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def frames(self, on_error=None):
+        self.reads += 1
+        for index, frame in enumerate(self.items):
+            if index not in self.bad:
+                yield frame
+                continue
+            error = FrameError(f"frame {index}: corrupt image")
+            if on_error is None:
+                raise error
+            on_error(error)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def fake_source(tmp_path):
+    """Builds a source of `count` frames; `labelled=False` takes the labels away."""
+
+    def make(count: int = 4, bad: tuple[int, ...] = (), labelled: bool = True, name: str = "drive.mcap") -> FakeSource:
+        path = tmp_path / name
+        path.write_bytes(b"content")
+        items = [make_frame(index) for index in range(count)]
+        if not labelled:
+            items = [replace(item, labels=None) for item in items]
+        return FakeSource(path, items, bad)
+
+    return make

@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from monotakd_ros.config import InputConfig
+from monotakd_ros.errors import FrameError, SourceError, TrainingError
+from monotakd_ros.training.frame_cache import FrameCache, cached_frames, source_fingerprint
+
+INPUT = InputConfig(128, 64, 70.0, (63.0, 28.0))
+CLASSES = ("Car", "Pedestrian", "Cyclist")
+
+
+class TestCachedFrames:
+    def test_frames_come_back_as_prepared(self, fake_source, tmp_path, training_frames):
+        cache = cached_frames(fake_source(), tmp_path / "cache", INPUT, CLASSES)
+        assert len(cache) == 4
+        for got, expected in zip(cache, training_frames):
+            assert got.prepared.name == expected.prepared.name
+            assert np.array_equal(got.prepared.image, expected.prepared.image)
+            assert np.array_equal(got.prepared.points_img, expected.prepared.points_img)
+            assert np.array_equal(got.prepared.boxes_lidar, expected.prepared.boxes_lidar)
+            assert np.array_equal(got.prepared.labels, expected.prepared.labels)
+            assert got.ground_truth.class_names == ("Car", "Pedestrian", "Van")
+            assert got.camera.same_as(expected.camera)
+            assert np.array_equal(got.cam_T_lidar, expected.cam_T_lidar)
+
+    def test_report(self, fake_source, tmp_path):
+        report = cached_frames(fake_source(5, bad=(2,)), tmp_path / "cache", INPUT, CLASSES).report
+        assert (report.frames, report.unlabelled, report.with_points) == (4, 0, 4)
+        assert report.bad == ("frame 2: corrupt image",)
+        assert report.class_counts == {0: 4, 1: 4, -1: 4}
+
+    def test_is_read_once(self, fake_source, tmp_path):
+        source = fake_source()
+        for _ in range(2):
+            cached_frames(source, tmp_path / "cache", INPUT, CLASSES)
+        assert source.reads == 1
+
+    def test_is_read_again_when_setting_or_source_change(self, fake_source, tmp_path):
+        source = fake_source()
+        root = tmp_path / "cache"
+        folders = {cached_frames(source, root, INPUT, CLASSES).folder}
+        folders.add(cached_frames(source, root, replace(INPUT, width=120), CLASSES).folder)
+        folders.add(cached_frames(source, root, INPUT, CLASSES[:1]).folder)
+        source.path.write_bytes(b"longer content")
+        folders.add(cached_frames(source, root, INPUT, CLASSES).folder)
+        assert len(folders) == 4 and source.reads == 4
+
+    def test_strict_stops_at_a_bad_frame_and_leaves_nothing(self, fake_source, tmp_path):
+        with pytest.raises(FrameError, match="frame 2: corrupt image"):
+            cached_frames(fake_source(5, bad=(2,)), tmp_path / "cache", INPUT, CLASSES, strict=True)
+        assert list((tmp_path / "cache").iterdir()) == []
+
+    def test_strict_minds_the_bad_frames_of_an_earlier_reading(self, fake_source, tmp_path):
+        source = fake_source(5, bad=(2,))
+        cached_frames(source, tmp_path / "cache", INPUT, CLASSES)
+        with pytest.raises(FrameError, match="corrupt image"):
+            cached_frames(source, tmp_path / "cache", INPUT, CLASSES, strict=True)
+
+    def test_a_source_without_labels_is_named(self, fake_source, tmp_path):
+        with pytest.raises(TrainingError, match=r"drive\.mcap: no labelled frame.*4 without labels"):
+            cached_frames(fake_source(labelled=False), tmp_path / "cache", INPUT, CLASSES)
+        assert list((tmp_path / "cache").iterdir()) == []
+
+    def test_an_interrupted_reading_leaves_nothing(self, fake_source, tmp_path):
+        def stop(number):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            cached_frames(fake_source(), tmp_path / "cache", INPUT, CLASSES, on_frame=stop)
+        assert list((tmp_path / "cache").iterdir()) == []
+
+
+class TestDamage:
+    def test_a_damaged_frame_is_named(self, fake_source, tmp_path):
+        cache = cached_frames(fake_source(), tmp_path / "cache", INPUT, CLASSES)
+        file = cache.folder / "000001.npz"
+        file.write_bytes(file.read_bytes()[:500])
+        with pytest.raises(SourceError, match=r"000001\.npz: the cached frame is damaged"):
+            cache[1]
+
+    def test_a_damaged_index_is_named(self, tmp_path):
+        (tmp_path / "index.json").write_text("{")
+        with pytest.raises(SourceError, match="the frame cache is damaged"):
+            FrameCache(tmp_path)
+
+    def test_there_is_no_frame_after_the_last(self, fake_source, tmp_path):
+        cache = cached_frames(fake_source(2), tmp_path / "cache", INPUT, CLASSES)
+        assert cache[-1].prepared.name == "000001"
+        with pytest.raises(IndexError):
+            cache[2]
+
+
+def test_a_folder_is_told_by_its_files(tmp_path):
+    (tmp_path / "sub").mkdir()
+    before = source_fingerprint(tmp_path, INPUT, CLASSES)
+    (tmp_path / "sub" / "image.png").write_bytes(b"1")
+    assert source_fingerprint(tmp_path, INPUT, CLASSES) != before

@@ -1,0 +1,85 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+import monotakd_ros.cli.train as train_verb
+from monotakd_ros.cli.main import main
+from monotakd_ros.config import to_dict
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, fake_source, tiny_config):
+    """Runs `monotakd train student` on a made-up source; returns the exit code."""
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(to_dict(tiny_config)))
+    sources = {}
+
+    def run(*arguments: str, source=None, data: str = "drive.mcap") -> int:
+        sources[data] = source or sources.get(data) or fake_source(name=data)
+        monkeypatch.setattr(train_verb, "open_source", lambda path, options: sources[path.name])
+        paths = ["--config", str(config), "--data", str(tmp_path / data), "--out", str(tmp_path / "run")]
+        return main(["train", "student", *paths, *arguments])
+
+    return run
+
+
+class TestTrainStudent:
+    def test_trains_and_says_where(self, command, tmp_path, capsys):
+        assert command("--steps", "2") == 0
+        out = capsys.readouterr().out
+        assert "4 labelled frames, 0 unlabelled, 0 unreadable" in out and "2 steps done" in out
+        assert (tmp_path / "run" / "final.pt").is_file()
+
+    def test_stop_and_resume_keeps_the_steps(self, command, tmp_path, capsys):
+        assert command("--steps", "3", "--stop-at", "1") == 0
+        assert "stopped after step 1; continue with --resume" in capsys.readouterr().out
+        assert command("--resume") == 0
+        assert "3 steps done" in capsys.readouterr().out
+
+    def test_validation_fraction_is_held_back_from_the_end(self, command, tmp_path, fake_source, capsys):
+        assert command("--steps", "1", source=fake_source(10)) == 0
+        assert "9 frames to learn from, 1 to validate on" in capsys.readouterr().out
+        lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
+        assert [line["kind"] for line in lines] == ["validation"]
+
+    def test_a_shared_cache_is_read_once(self, command, tmp_path, fake_source):
+        source = fake_source()
+        assert command("--steps", "1", "--cache", str(tmp_path / "cache"), source=source) == 0
+        assert command("--steps", "1", "--cache", str(tmp_path / "cache"), "--overwrite", source=source) == 0
+        assert source.reads == 1
+
+    def test_an_existing_run_is_an_error(self, command, capsys):
+        assert command("--steps", "1") == 0
+        assert command("--steps", "1") == 1
+        assert "--resume" in capsys.readouterr().err
+
+    def test_unlabelled_data_is_an_error(self, command, fake_source, capsys):
+        assert command(source=fake_source(labelled=False)) == 1
+        assert "no labelled frame" in capsys.readouterr().err
+
+    def test_bad_frames_are_counted_or_stop(self, command, fake_source, capsys):
+        assert command("--strict", source=fake_source(5, bad=(1,))) == 1
+        assert "frame 1: corrupt image" in capsys.readouterr().err
+        assert command("--steps", "1", source=fake_source(5, bad=(1,))) == 0
+        captured = capsys.readouterr()
+        assert "1 unreadable" in captured.out and "skipped: frame 1" in captured.err
+
+    def test_missing_class_is_a_warning(self, command, fake_source, caplog):
+        source = fake_source()
+        only_car = np.array([True, False, False])
+        source.items = [
+            replace(frame, labels=frame.labels.select(only_car), points_lidar=None) for frame in source.items
+        ]
+        assert command("--steps", "1", source=source) == 0
+        assert "no labelled Pedestrian" in caplog.text and "no LiDAR cloud" in caplog.text
+
+    @pytest.mark.parametrize("steps", ["0", "-3", "many"])
+    def test_steps_must_be_a_number_above_zero(self, command, steps):
+        assert command("--steps", steps) == 1
+
+    def test_help_teaches(self, capsys):
+        assert main(["train", "student", "--help"]) == 0
+        assert "--resume" in capsys.readouterr().out
