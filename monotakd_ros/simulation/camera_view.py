@@ -18,6 +18,8 @@ from monotakd_ros.simulation.shading import Rays, Shader, Stage
 
 THREADS = 2
 _GAMMA_STEPS = 4096
+_NOISE_SLACK = 1 << 18
+"""Sensor noise is cut from one long strip, at a random place for each picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +43,11 @@ class SimulatedCamera:
         u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
         self._pixels = np.stack([u.ravel(), v.ravel()], axis=1).astype(np.float32)
         self._directions_cam = self.directions_cam(self._pixels)
+        self._ray_buffer = np.empty((len(self._pixels), 6), dtype=np.float32)
         self._pool = ThreadPoolExecutor(THREADS)
         self._tone = _tone_table()
+        count = 3 * camera.width * camera.height + _NOISE_SLACK
+        self._noise = np.random.default_rng(17).standard_normal(count, dtype=np.float32)
 
     def directions_cam(self, pixels: np.ndarray) -> np.ndarray:
         """Viewing rays (N, 3) float32 of pixels (N, 2), cam, with depth 1."""
@@ -66,9 +71,9 @@ class SimulatedCamera:
     def _trace(
         self, stage: Stage, world_T_cam: np.ndarray, directions_cam: np.ndarray, near_movers: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        packed = np.empty((len(directions_cam), 6), dtype=np.float32)
+        packed = self._ray_buffer[: len(directions_cam)]
         packed[:, :3] = world_T_cam[:3, 3]
-        np.matmul(directions_cam, world_T_cam[:3, :3].T.astype(np.float32), out=packed[:, 3:])
+        packed[:, 3:] = directions_cam @ world_T_cam[:3, :3].T.astype(np.float32)
         hits = stage.scene.cast(packed, near_movers)
         light = self._shader.shade(stage, Rays(packed, 1 / self._camera.fx), hits, self._pool)
         return light, stage.scene.owner_of(hits)
@@ -112,7 +117,8 @@ class SimulatedCamera:
         level = light * (settings.white_balance * np.float32(settings.exposure * (_GAMMA_STEPS / 4)))
         image = self._tone[np.clip(level, 0, _GAMMA_STEPS - 1).astype(np.int32)]
         image = cv2.GaussianBlur(image, (3, 3), 0.45)
-        noise = rng.standard_normal(image.shape, dtype=np.float32)
+        start = int(rng.integers(_NOISE_SLACK))
+        noise = self._noise[start : start + image.size].reshape(image.shape)
         strength = settings.noise * (0.6 + 0.4 * np.sqrt(image / 128.0))
         return np.clip(image + noise * strength + 0.5, 0, 255).astype(np.uint8)
 
@@ -122,5 +128,5 @@ def _tone_table() -> np.ndarray:
     x = np.linspace(0, 4, _GAMMA_STEPS)
     shoulder = x * (1 + x / 4.0) / (1 + 0.85 * x)
     curve = np.clip(shoulder, 0, 1) ** (1 / 2.2)
-    contrast = curve + 0.10 * np.sin(2 * np.pi * (curve - 0.5)) * 0.5
+    contrast = curve - 0.055 * np.sin(2 * np.pi * curve)
     return (255 * np.clip(contrast, 0, 1)).astype(np.float32)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from time import perf_counter
 
 import numpy as np
 
 from monotakd_ros.errors import ConfigError, FrameError
 from monotakd_ros.frame import Frame
 from monotakd_ros.geometry.camera import CameraModel
-from monotakd_ros.geometry.transforms import invert_transform, make_transform, nominal_cam_T_lidar
+from monotakd_ros.geometry.transforms import invert_transform, make_transform, nominal_cam_T_lidar, rotation_about_z
 from monotakd_ros.simulation import scenery
 from monotakd_ros.simulation.camera_view import SimulatedCamera
 from monotakd_ros.simulation.labelling import Labeller
@@ -24,10 +26,11 @@ from monotakd_ros.simulation.scene import Group, Scene, group_objects
 from monotakd_ros.simulation.shading import Shader
 from monotakd_ros.simulation.street import BLOCK_M, BlockBuilder
 from monotakd_ros.simulation.texture import NoiseTexture
-from monotakd_ros.simulation.traffic import Traffic, _tilt, random_ego
+from monotakd_ros.simulation.traffic import Traffic, random_ego, tilt
 
 EPOCH_NS = 1_700_000_000_000_000_000
 LIDAR_HEIGHT_M = 1.73
+STAGES = ("world", "image", "lidar", "labels")
 BLOCKS_BEHIND, BLOCKS_AHEAD = 1, 4
 
 
@@ -119,6 +122,8 @@ class SimulatedDrive:
         self._camera = SimulatedCamera(self._camera_model, shader, settings.edge_samples)
         self._lidar = SimulatedLidar(self._beams()) if settings.lidar else None
         self._labeller = Labeller(self._camera_model)
+        self.stage_seconds = dict.fromkeys(STAGES, 0.0)
+        """Time spent so far in each stage, s."""
 
     def __len__(self) -> int:
         return self.settings.frames
@@ -142,9 +147,14 @@ class SimulatedDrive:
         time = index / self.settings.rate_hz
         rng = np.random.default_rng([self.settings.seed, 3, index])
         world_T_lidar = self._ego.world_T_base(time, self._road) @ make_transform(np.eye(3), [0, 0, LIDAR_HEIGHT_M])
-        street, street_objects = self._street_group(math.floor(self._ego.s_at(time) / BLOCK_M))
-        scene = Scene(street, street_objects, self._traffic.at(time))
-        view = self._camera.render(scene, world_T_lidar @ invert_transform(self.cam_T_lidar), rng)
+        with self._timed("world"):
+            scene = self._scene(time)
+        with self._timed("image"):
+            view = self._camera.render(scene, world_T_lidar @ invert_transform(self.cam_T_lidar), rng)
+        with self._timed("lidar"):
+            points = None if self._lidar is None else self._lidar.scan(scene, world_T_lidar, rng)
+        with self._timed("labels"):
+            labels = self._labeller.label(scene.objects, view.owner, world_T_lidar, self.cam_T_lidar)
         stamp_ns = EPOCH_NS + round(time * 1e9)
         return Frame(
             name=f"{index:06d}",
@@ -152,11 +162,21 @@ class SimulatedDrive:
             image=view.image,
             camera=self._camera_model,
             cam_T_lidar=self.cam_T_lidar,
-            points_lidar=None if self._lidar is None else self._lidar.scan(scene, world_T_lidar, rng),
-            points_stamp_ns=None if self._lidar is None else stamp_ns,
-            labels=self._labeller.label(scene.objects, view.owner, world_T_lidar, self.cam_T_lidar),
+            points_lidar=points,
+            points_stamp_ns=None if points is None else stamp_ns,
+            labels=labels,
             world_T_lidar=world_T_lidar,
         )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.stage_seconds[stage] += perf_counter() - start
+
+    def _scene(self, time: float) -> Scene:
+        street, street_objects = self._street_group(math.floor(self._ego.s_at(time) / BLOCK_M))
+        return Scene(street, street_objects, self._traffic.at(time))
 
     def _build_street(self, block: int) -> tuple[Group, list[Placed]]:
         blocks = [self._block(index) for index in range(block - BLOCKS_BEHIND, block + BLOCKS_AHEAD + 1)]
@@ -169,9 +189,7 @@ class SimulatedDrive:
         """cam_T_lidar with this drive's mounting error."""
         level = nominal_cam_T_lidar(self.settings.camera_height_m - LIDAR_HEIGHT_M)
         pitch, roll, yaw = np.radians(self.settings.mount_tilt_deg) * rng.standard_normal(3).clip(-2, 2)
-        error = _tilt(pitch, roll) @ np.array(
-            [[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]]
-        )
+        error = tilt(pitch, roll) @ rotation_about_z(yaw)
         cam_in_lidar = invert_transform(level)
         return invert_transform(make_transform(error @ cam_in_lidar[:3, :3], cam_in_lidar[:3, 3]))
 

@@ -76,7 +76,7 @@ class Labeller:
     def _outline(self, placed: Placed, cam_T_world: np.ndarray) -> np.ndarray:
         """(4,) box px around the projected mesh, not clipped."""
         rotation = rotation_about_z(placed.heading)
-        points = placed.shape.mesh.corners.reshape(-1, 3) @ rotation.T + placed.position
+        points = placed.shape.points @ rotation.T + placed.position
         points_cam = transform_points(cam_T_world, points)
         if points_cam[:, 2].min() < 0.3:
             return boxes_img_from_lidar(placed.box_world[None], cam_T_world, self.camera, clip=False)[0]

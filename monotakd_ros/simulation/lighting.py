@@ -58,8 +58,8 @@ def random_lighting(rng: np.random.Generator) -> Lighting:
         (level * (clear * blue + (1 - clear) * grey)).astype(np.float32),
         (level * np.array([1.05, 1.1, 1.15])).astype(np.float32),
         float(rng.uniform(0.0, 0.8)) if weather != "overcast" else 0.9,
-        float(np.exp(rng.uniform(np.log(250), np.log(1800)))),
-        float(rng.uniform(0.95, 1.75) / mean_light),
+        float(np.exp(rng.uniform(np.log(500), np.log(5000)))),
+        float(rng.uniform(0.75, 1.4) / mean_light),
         (1 + 0.05 * rng.standard_normal(3) * [1, 0.3, 1]).astype(np.float32),
         float(rng.uniform(1.0, 3.5)),
     )

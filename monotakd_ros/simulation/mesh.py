@@ -83,12 +83,14 @@ def merge(meshes: Iterable[Mesh]) -> Mesh:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return vectors / np.maximum(np.sqrt(np.einsum("...i,...i->...", vectors, vectors)), 1e-12)[..., None]
 
 
 def face_normals(corners: np.ndarray) -> np.ndarray:
     """Unit normals (F, 3) of triangles (F, 3, 3)."""
-    return _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    a, b = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
+    cross = np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axis=1)
+    return _unit(cross)
 
 
 def smooth_normals(corners: np.ndarray, crease_deg: float = CREASE_DEG) -> np.ndarray:
@@ -170,7 +172,7 @@ def _cells(grid_points: np.ndarray) -> np.ndarray:
 
 
 def grid(points: np.ndarray, colour: object, surface: object = Surface.PLAIN, crease_deg: float = CREASE_DEG) -> Mesh:
-    """The smooth surface through a grid of points (M, N, 3); colour and surface per cell, row by row, or one for all."""
+    """The smooth surface through a grid of points (M, N, 3); colour and surface per cell (row by row) or for all."""
     mesh = quads(_cells(points), colour, surface)
     return replace(mesh, normals=smooth_normals(mesh.corners, crease_deg).astype(np.float32))
 

@@ -29,6 +29,13 @@ class Shape:
         return self.build()
 
     @cached_property
+    def points(self) -> np.ndarray:
+        """(P, 3) float64 the mesh's corners, each once."""
+        corners = np.ascontiguousarray(self.mesh.corners.reshape(-1, 3))
+        _, first = np.unique(corners.view(np.dtype((np.void, 12))).ravel(), return_index=True)
+        return corners[first].astype(np.float64)
+
+    @cached_property
     def size(self) -> np.ndarray:
         """(3,) length, width, height, m: the mesh's extent."""
         low, high = self.mesh.extent

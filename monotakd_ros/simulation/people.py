@@ -139,6 +139,10 @@ def pedestrian_mesh(look: Look, phase: float, stride: float = 1.0) -> Mesh:
     return merge(parts).fitted()
 
 
+def _shift(point: np.ndarray, x: float, y: float, z: float) -> np.ndarray:
+    return point + np.array([x, y, z])
+
+
 def _bicycle(frame_colour: object) -> list[Mesh]:
     radius = 0.335
     rear, front = np.array([-0.52, 0, radius]), np.array([0.53, 0, radius])
@@ -153,11 +157,11 @@ def _bicycle(frame_colour: object) -> list[Mesh]:
             parts.append(tube(hub - spoke, hub + spoke, 0.004, 0.004, (0.4, 0.4, 0.4), sides=3))
     pairs = ((rear, crank), (rear, seat), (crank, seat), (crank, head), (seat - [0, 0, 0.08], head), (head, front))
     parts += [tube(a, b, 0.019, 0.019, frame_colour, Surface.PAINT, 6) for a, b in pairs]
-    parts.append(tube(head, head + [-0.03, 0, 0.16], 0.016, 0.016, dark, sides=5))
-    parts.append(tube(head + [-0.02, -0.29, 0.16], head + [-0.02, 0.29, 0.16], 0.014, 0.014, dark, sides=5))
-    parts.append(box(seat + [0, 0, 0.06], (0.25, 0.15, 0.06), dark))
-    parts.append(box(rear + [-0.30, 0, 0.32], (0.03, 0.06, 0.05), (0.5, 0.02, 0.02), Surface.REFLECTOR))
-    parts.append(box(head + [0.05, 0, 0.05], (0.05, 0.06, 0.06), (0.7, 0.7, 0.7), Surface.LAMP))
+    parts.append(tube(head, _shift(head, -0.03, 0, 0.16), 0.016, 0.016, dark, sides=5))
+    parts.append(tube(_shift(head, -0.02, -0.29, 0.16), _shift(head, -0.02, 0.29, 0.16), 0.014, 0.014, dark, sides=5))
+    parts.append(box(_shift(seat, 0, 0, 0.06), (0.25, 0.15, 0.06), dark))
+    parts.append(box(_shift(rear, -0.30, 0, 0.32), (0.03, 0.06, 0.05), (0.5, 0.02, 0.02), Surface.REFLECTOR))
+    parts.append(box(_shift(head, 0.05, 0, 0.05), (0.05, 0.06, 0.06), (0.7, 0.7, 0.7), Surface.LAMP))
     return parts
 
 

@@ -25,7 +25,7 @@ class Road:
         waves = np.sin(2 * np.pi * self._s[:, None] / wavelengths + phases)
         curvature = max_curvature * waves @ weights
         heading = np.cumsum(curvature) * STEP_M
-        origin = int(round(-START_M / STEP_M))
+        origin = round(-START_M / STEP_M)
         self._heading = heading - heading[origin]
         x = np.cumsum(np.cos(self._heading)) * STEP_M
         y = np.cumsum(np.sin(self._heading)) * STEP_M

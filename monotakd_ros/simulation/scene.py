@@ -42,7 +42,7 @@ class RayTarget:
         return self._o3d.core.Tensor.from_numpy(np.ascontiguousarray(array))
 
     def cast(self, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """First hits of rays (N, 6) float32: distance (N,) in units of the direction (inf: none), triangle, uv (N, 2)."""
+        """First hits of rays (N, 6) float32: distance (N,) in direction lengths (inf: none), triangle, uv (N, 2)."""
         result = self._scene.cast_rays(self._tensor(rays))
         return tuple(result[key].numpy() for key in ("t_hit", "primitive_ids", "primitive_uvs"))
 

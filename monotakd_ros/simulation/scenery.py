@@ -135,14 +135,14 @@ def tree(height: float, rng: np.random.Generator) -> Mesh:
     parts = [tube((0, 0, -0.1), top, 0.024 * height, 0.014 * height, _BARK, sides=7)]
     for cluster in clusters[:4]:
         parts.append(tube(top - [0, 0, 0.35 * crown], cluster[:3], 0.010 * height, 0.004 * height, _BARK, sides=5))
-    parts += [ellipsoid(c[:3], c[3:] * 0.66, colour * 0.4, Surface.LEAF, (5, 8)) for c in clusters]
+    parts += [ellipsoid(c[:3], c[3:] * 0.58, colour * 0.4, Surface.LEAF, (5, 8)) for c in clusters]
     parts.append(leaves(clusters, 260 * count, 0.019 * height**0.8, colour, rng))
     return merge(parts)
 
 
 def bush(length: float, width: float, height: float, rng: np.random.Generator) -> Mesh:
     """A hedge along x or, when short, a round bush."""
-    count = max(1, int(round(length / max(width, 0.6))))
+    count = max(1, round(length / max(width, 0.6)))
     x = (np.arange(count) + 0.5) / count * length - 0.5 * length
     radii = np.broadcast_to([0.75 * length / count, 0.5 * width, 0.5 * height], (count, 3))
     centre = np.column_stack([x, np.zeros(count), np.full(count, 0.5 * height)])

@@ -158,7 +158,7 @@ class BlockBuilder:
                 continue
             along = (np.pi if number > 0 else 0.0) if rng.random() < 0.88 else (0.0 if number > 0 else np.pi)
             turn = along if parallel else angle + (np.pi if rng.random() < 0.25 else 0.0)
-            turn += rng.normal(0, 0.03)
+            turn += rng.normal(0, 0.03) if rng.random() < 0.93 else rng.uniform(-0.5, 0.5)
             slack = 0.35 if parallel else 0.12
             offset = number * (middle + rng.normal(0, 0.08))
             result.append(self._place(shape, s + rng.uniform(-slack, slack), offset, 0.0, turn))

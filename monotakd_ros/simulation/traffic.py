@@ -46,11 +46,12 @@ class Ego:
         x, y = road.to_world(s, d)
         drift = amplitude * rate * np.cos(rate * time + phase) / max(self.speed, 3.0)
         pitch, roll, yaw = self.rock[:, 0] * np.sin(2 * np.pi * time / self.rock[:, 1] + self.rock[:, 2])
-        rotation = rotation_about_z(float(road.heading(s)) + drift + yaw) @ _tilt(pitch, roll)
+        rotation = rotation_about_z(float(road.heading(s)) + drift + yaw) @ tilt(pitch, roll)
         return make_transform(rotation, np.array([float(x), float(y), 0.0]))
 
 
-def _tilt(pitch: float, roll: float) -> np.ndarray:
+def tilt(pitch: float, roll: float) -> np.ndarray:
+    """(3, 3) rotation: `roll` rad about x, then `pitch` rad about y (nose down)."""
     cp, sp, cr, sr = np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
     about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
     about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
