@@ -168,9 +168,9 @@ class _Run:
             for frame in islice(self._good_frames(), self._options.max_frames):
                 with interrupts_deferred():
                     self._do(frame)
-        except KeyboardInterrupt:
-            return True
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and self._tally.stamps_ns:
+                return True
             self._bag.abort()
             raise
         if not self._tally.stamps_ns:

@@ -65,7 +65,7 @@ class ContactStrip:
         width_px: width of the strip.
     """
 
-    def __init__(self, path: Path, expected: int, rows: int = 8, width_px: int = 1600) -> None:
+    def __init__(self, path: Path, expected: int, rows: int = 6, width_px: int = 1600) -> None:
         self.path = path
         self._chosen = set(
             np.linspace(0, max(expected, 1) - 1, min(rows, max(expected, 1))).round().astype(int).tolist()
