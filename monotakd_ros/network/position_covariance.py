@@ -16,6 +16,8 @@ SAMPLE_SHARES = (-0.25, 0.0, 0.25)
 WINDOW_MIN_M = 2.0
 WINDOW_SHARE = 0.3
 NEAR_DEPTH_M = 0.1
+MAX_OBLIQUENESS = 4.0
+MIN_LATERAL_M = 0.01
 UNIFORM_VARIANCE = 1.0 / 12.0
 """Variance of the uniform distribution on an interval of length one."""
 
@@ -37,12 +39,13 @@ def position_covariance(
         q_d       = p_d + (1 - sum p) / number of such bins      mass elsewhere counts as "anywhere in the window"
         m         = sum q_d t_d
         var_z     = max(sum q_d ((t_d - m)^2 + w_d^2 / 12), w(z)^2 / 12)      w(z): width of the bin that holds z
-        sigma_ray = sqrt(var_z) * (distance to the centre) / z
-        sigma_lat = 8 px * z / f / sqrt(12)                      one feature cell, uniformly
+        sigma_ray = sqrt(var_z) * min((distance to the centre) / z, 4)
+        sigma_lat = max(8 px * z / f / sqrt(12), 1 cm)           one feature cell, uniformly
         covariance = sigma_ray^2 r r^T + sigma_lat^2 (I - r r^T)
 
     The sample points are a 3 x 3 x 3 lattice over the inner half of the box, projected to the nearest feature cell;
     points behind the camera or outside the image content are left out (with none left, q is uniform on the window).
+    A centre nearer than the first depth bin counts as at its front edge.
 
     Args:
         depth_logits: (D + 1, Hf, Wf), the last class "out of range".
@@ -58,15 +61,16 @@ def position_covariance(
     boxes, projection, extrinsic = boxes_lidar.float(), img_P_cam.float(), cam_T_lidar.float()
     optical_center_cam = -torch.linalg.solve(projection[:, :3], projection[:, 3])
     centers_cam = boxes[:, :3] @ extrinsic[:3, :3].T + extrinsic[:3, 3]
-    depth = centers_cam[:, 2].clamp(min=NEAR_DEPTH_M)
+    depth = centers_cam[:, 2].clamp(min=bins.min_m)
     ray_cam = centers_cam - optical_center_cam
     distance = ray_cam.norm(dim=1).clamp(min=NEAR_DEPTH_M)
     ray = (ray_cam / distance[:, None]) @ extrinsic[:3, :3]
 
     probability = _probability_at_boxes(depth_logits, boxes, projection, extrinsic, valid_px)
     variance_z = _depth_variance(probability, depth, bins)
-    variance_ray = variance_z * (distance / depth) ** 2
-    variance_lateral = UNIFORM_VARIANCE * (FEATURE_STRIDE * depth / projection[0, 0]) ** 2
+    variance_ray = variance_z * (distance / depth).clamp(max=MAX_OBLIQUENESS) ** 2
+    cell_size = FEATURE_STRIDE * depth / projection[0, 0]
+    variance_lateral = (UNIFORM_VARIANCE * cell_size**2).clamp(min=MIN_LATERAL_M**2)
     along = ray[:, :, None] * ray[:, None, :]
     across = torch.eye(3, device=ray.device) - along
     return variance_ray[:, None, None] * along + variance_lateral[:, None, None] * across
