@@ -156,7 +156,7 @@ def _hint(path: Path) -> str:
 
 
 def _typestore(connections: list[Connection]) -> Typestore:
-    """The definitions that the bag carries; for types without one, those of ROS 2 Jazzy."""
+    """The definitions that the bag carries; those of ROS 2 Jazzy where it carries none."""
     types: dict[str, Any] = {}
     for connection in connections:
         text = connection.msgdef.data
@@ -165,8 +165,8 @@ def _typestore(connections: list[Connection]) -> Typestore:
         elif connection.msgdef.format == MessageDefinitionFormat.IDL:
             for part in text.split(_SEPARATOR):
                 types.update(get_types_from_idl(part.partition("\n")[2] if part.startswith("IDL: ") else part))
-    for name, definition in bag_typestore().fielddefs.items():
-        types.setdefault(name, definition)
+    if any(connection.msgtype not in types for connection in connections):
+        types = {**bag_typestore().fielddefs, **types}
     store = get_typestore(Stores.EMPTY)
     store.register(types)
     return store
