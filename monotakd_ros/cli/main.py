@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from monotakd_ros import __version__
+from monotakd_ros.allocator import keep_freed_memory
 from monotakd_ros.errors import MissingDependencyError, MonotakdError
 
 EXIT_DONE = 0
@@ -58,6 +59,7 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    keep_freed_memory()
     try:
         args = build_parser(_verb_of(arguments)).parse_args(arguments)
         logging.basicConfig(
