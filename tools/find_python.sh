@@ -19,9 +19,9 @@ done
 if [ -n "$without_venv" ]; then
     version=$("$without_venv" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     echo "error: Python $version has no venv module. Install it with:" >&2
-    echo "    sudo apt-get install python3-venv python${version}-venv" >&2
+    echo "    sudo apt-get update && sudo apt-get install -y python3-venv python${version}-venv" >&2
 else
     echo "error: no Python 3.10 to 3.14 found (tried: ${candidates[*]}). Install one with:" >&2
-    echo "    sudo apt-get install python3 python3-venv" >&2
+    echo "    sudo apt-get update && sudo apt-get install -y python3 python3-venv" >&2
 fi
 exit 1

@@ -5,7 +5,8 @@ set -uo pipefail
 
 python=$1
 packages=(libusb-1.0-0 libgl1 libgomp1 libx11-6)
-line="apt-get install -y --no-install-recommends ${packages[*]}"
+install="apt-get install -y --no-install-recommends ${packages[*]}"
+advice="sudo apt-get update && sudo $install"
 
 imports() { "$python" -c 'import open3d' 2>/dev/null; }
 
@@ -18,15 +19,15 @@ if command -v apt-get >/dev/null; then
         sudo=(sudo -n)
     else
         echo "error: not root and no password-less sudo. Run this once, then try again:" >&2
-        echo "    sudo $line" >&2
+        echo "    $advice" >&2
         exit 1
     fi
     export DEBIAN_FRONTEND=noninteractive
-    # shellcheck disable=SC2086  # the line is a command of several words
-    "${sudo[@]}" apt-get update -q && "${sudo[@]}" $line
+    # shellcheck disable=SC2086  # $install is a command of several words
+    "${sudo[@]}" apt-get update -q && "${sudo[@]}" $install
 fi
 imports && exit 0
 echo "error: Open3D still does not load:" >&2
 "$python" -c 'import open3d' 2>&1 | tail -n 1 >&2
-echo "On Debian and Ubuntu its libraries come with: sudo $line" >&2
+echo "On Debian and Ubuntu its libraries come with: $advice" >&2
 exit 1
