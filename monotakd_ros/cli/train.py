@@ -19,7 +19,7 @@ from monotakd_ros.data.source import SourceOptions, open_source
 from monotakd_ros.detector import resolve_device
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_student
-from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, load_state, open_run_folder
+from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, check_run_folder, load_state
 
 _log = logging.getLogger(__name__)
 
@@ -92,10 +92,14 @@ def _positive(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Read the sources, train, report."""
     resolve_device(arguments.device)
-    open_run_folder(arguments.out, arguments.resume, arguments.overwrite)
+    check_run_folder(arguments.out, arguments.resume, arguments.overwrite)
     config = _config(arguments)
-    caches = _read(arguments.data, arguments, config)
-    val_caches = _read(arguments.val_data, arguments, config)
+    try:
+        caches = _read(arguments.data, arguments, config)
+        val_caches = _read(arguments.val_data, arguments, config)
+    except BaseException:
+        _remove_empty(arguments.out / CACHE_DIR, arguments.out)
+        raise
     train_frames, val_frames = split(caches, val_caches, config.training.validation_fraction)
     warn_of_gaps(caches, config)
     options = RunOptions(
@@ -148,6 +152,12 @@ def _read(paths: Sequence[Path], arguments: argparse.Namespace, config: Config) 
             print(f"  skipped: {message}", file=sys.stderr)
         caches.append(cache)
     return caches
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def split(

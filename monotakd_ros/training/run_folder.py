@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from monotakd_ros.config import Config, to_dict
-from monotakd_ros.data.atomic import atomic_path
+from monotakd_ros.data.atomic import atomic_path, output_errors
 from monotakd_ros.errors import CheckpointError, OutputError, TrainingError
 
 _log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ FREE_KEYS = frozenset(
 """Settings that a resumed run may change."""
 
 
-def open_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    """Make the folder of a run, or check that the one that is there may be used.
+def check_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
+    """Check that a run may use this folder; changes nothing.
 
     Raises:
         OutputError: a run or anything else is there and neither `resume` nor `overwrite` is given; or it is a file.
@@ -55,12 +55,22 @@ def open_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
             f"{out}: exists and holds {', '.join(present[:5])}; continue it with --resume, replace it with "
             "--overwrite, or choose another folder"
         )
-    try:
+
+
+def open_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
+    """Make the folder of a run; with `overwrite` the files of the run that is there go, its cache stays.
+
+    Raises:
+        OutputError: see `check_run_folder`; or the folder cannot be written.
+        TrainingError: see `check_run_folder`.
+    """
+    check_run_folder(out, resume, overwrite)
+    if resume:
+        return
+    with output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         for name in OWN_NAMES:
             _remove(out / name)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error}") from error
 
 
 def _remove(path: Path) -> None:

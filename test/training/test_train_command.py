@@ -56,9 +56,15 @@ class TestTrainStudent:
         assert command("--steps", "1") == 1
         assert "--resume" in capsys.readouterr().err
 
-    def test_unlabelled_data_is_an_error(self, command, fake_source, capsys):
+    def test_unlabelled_data_is_an_error_and_leaves_nothing(self, command, tmp_path, fake_source, capsys):
         assert command(source=fake_source(labelled=False)) == 1
         assert "no labelled frame" in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+
+    def test_a_run_is_replaced_only_once_its_data_is_good(self, command, tmp_path, fake_source):
+        assert command("--steps", "1") == 0
+        assert command("--overwrite", source=fake_source(labelled=False, name="bare.mcap"), data="bare.mcap") == 1
+        assert (tmp_path / "run" / "final.pt").is_file()
 
     def test_bad_frames_are_counted_or_stop(self, command, fake_source, capsys):
         assert command("--strict", source=fake_source(5, bad=(1,))) == 1
