@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from time import perf_counter
 
 import numpy as np
@@ -24,7 +23,7 @@ from monotakd_ros.simulation.objects import Placed
 from monotakd_ros.simulation.road import Road, random_street
 from monotakd_ros.simulation.scene import Group, Scene, group_objects
 from monotakd_ros.simulation.shading import Shader
-from monotakd_ros.simulation.street import BLOCK_M, BlockBuilder
+from monotakd_ros.simulation.street import BLOCK_M, Block, BlockBuilder
 from monotakd_ros.simulation.texture import NoiseTexture
 from monotakd_ros.simulation.traffic import Traffic, random_ego, tilt
 
@@ -114,8 +113,8 @@ class SimulatedDrive:
             self._road, self._street, self._ego, duration, np.random.default_rng([settings.seed, 2])
         )
         self._blocks = BlockBuilder(self._road, self._street, settings.seed)
-        self._block = lru_cache(maxsize=BLOCKS_BEHIND + BLOCKS_AHEAD + 2)(self._blocks.build)
-        self._street_group = lru_cache(maxsize=1)(self._build_street)
+        self._built: dict[int, Block] = {}
+        self._street_here: tuple[int, Group, list[Placed]] | None = None
         self._camera_model = settings.camera()
         self.cam_T_lidar = self._mount(rng)
         shader = Shader(self._light, self._street, NoiseTexture())
@@ -175,11 +174,17 @@ class SimulatedDrive:
         self.stage_seconds[stage] += perf_counter() - start
 
     def _scene(self, time: float) -> Scene:
-        street, street_objects = self._street_group(math.floor(self._ego.s_at(time) / BLOCK_M))
+        block = math.floor(self._ego.s_at(time) / BLOCK_M)
+        if self._street_here is None or self._street_here[0] != block:
+            self._street_here = (block, *self._build_street(block))
+        _, street, street_objects = self._street_here
         return Scene(street, street_objects, self._traffic.at(time))
 
     def _build_street(self, block: int) -> tuple[Group, list[Placed]]:
-        blocks = [self._block(index) for index in range(block - BLOCKS_BEHIND, block + BLOCKS_AHEAD + 1)]
+        """The blocks around the ego car as one mesh; blocks out of reach are forgotten."""
+        reach = range(block - BLOCKS_BEHIND, block + BLOCKS_AHEAD + 1)
+        self._built = {index: self._built.get(index) or self._blocks.build(index) for index in reach}
+        blocks = list(self._built.values())
         objects = [placed for item in blocks for placed in item.objects]
         x, y = self._road.to_world(block * BLOCK_M, 0.0)
         field = scenery.backdrop_ground(np.array([float(x), float(y)]))
