@@ -81,6 +81,9 @@ class CameraTimeline:
         self._stamps_ns: list[int] = []
         self._infos: list[CameraInfo] = []
 
+    def __len__(self) -> int:
+        return len(self._infos)
+
     def add(self, stamp_ns: int, info: CameraInfo, where: str) -> None:
         """Add a message; one that says nothing new is passed over, a change is logged."""
         if self._infos and self._infos[-1].same_as(info):
@@ -170,10 +173,11 @@ class FrameAssembler:
                 self._add_transforms(message.decode(), is_static=True)
         except BagError as error:  # met again, and reported, when the images come to that place
             logger.warning("%s", error)
-        first = next(reader.messages({self._topics.camera_info}), None)
-        if first is None:
-            raise BagError(f"{self._path}: no message on {self._topics.camera_info}")
-        self.take(first)
+        for message in reader.messages({self._topics.camera_info}):
+            self.take(message)
+            if len(self._cameras):
+                return
+        raise BagError(f"{self._path}: no readable CameraInfo on {self._topics.camera_info}")
 
     def _add_transforms(self, message: Any, is_static: bool) -> None:
         try:

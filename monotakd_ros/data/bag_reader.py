@@ -160,6 +160,8 @@ def _typestore(connections: list[Connection]) -> Typestore:
     types: dict[str, Any] = {}
     for connection in connections:
         text = connection.msgdef.data
+        if not text.strip():  # sqlite3 bags from before Iron, and recorders that did not find the definition
+            continue
         if connection.msgdef.format == MessageDefinitionFormat.MSG:
             types.update(get_types_from_msg(text, connection.msgtype))
         elif connection.msgdef.format == MessageDefinitionFormat.IDL:
