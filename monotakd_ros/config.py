@@ -270,6 +270,8 @@ class TrainingConfig:
     amp: Literal["off", "bf16", "fp16"] = "off"
     seed: int = 0
     num_workers: int = 0
+    lift_plans: int = 512
+    """Calibrations (a mirrored one counts again) whose lift plan is kept; about 4 MB each for the small student."""
     log_every: int = 20
     validate_every: int = 1000
     checkpoint_every: int = 500
@@ -279,7 +281,7 @@ class TrainingConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every"):
+        for name in ("steps", "batch_size", "lift_plans", "log_every", "validate_every", "checkpoint_every"):
             _require(getattr(self, name) >= 1, f"training.{name} must be >= 1")
         _require(self.learning_rate > 0, "training.learning_rate must be > 0")
         _require(0 <= self.ema_decay < 1, "training.ema_decay must be in [0, 1)")

@@ -162,6 +162,7 @@ class StudentRun:
         torch.manual_seed(settings.seed)
         # Weights in the order of the images, which `collate` stacks channels last: a tenth quicker on a CPU.
         self.student: Student = build_student(config.student).to(self.device, memory_format=torch.channels_last)
+        self.student.view_transform.plans.max_plans = settings.lift_plans
         if options.init is not None:
             load_weights(self.student, load_checkpoint(options.init, STUDENT).state_dict, where=str(options.init))
         self.build = BatchBuilder(self.student.head.anchors, self.student.head.encode, config)
