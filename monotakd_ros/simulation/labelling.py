@@ -14,7 +14,6 @@ from monotakd_ros.frame import Labels3D
 from monotakd_ros.geometry.boxes import boxes_img_from_lidar, wrap_angle
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import invert_transform, rotation_about_z, transform_points
-from monotakd_ros.simulation.mesh import merge
 from monotakd_ros.simulation.objects import Placed
 from monotakd_ros.simulation.scene import RayTarget
 
@@ -90,7 +89,9 @@ class Labeller:
             return []
         world_T_cam = invert_transform(cam_T_world)
         slots = [np.array([_SLOT_M * (k % 8), _SLOT_M * (k // 8), 0.0]) for k in range(len(objects))]
-        target = RayTarget(merge([item.shape.mesh.placed(slot, 0.0) for item, slot in zip(objects, slots)]))
+        target = RayTarget(
+            np.concatenate([item.shape.mesh.corners + slot.astype(np.float32) for item, slot in zip(objects, slots)])
+        )
         packed = []
         for placed, slot, (u, v) in zip(objects, slots, lattices):
             to_object = rotation_about_z(-placed.heading)

@@ -45,9 +45,9 @@ class SimulatedLidar:
         hits = scene.cast(rays)
         keep = np.flatnonzero((hits.distance > MIN_RANGE_M) & (hits.distance < MAX_RANGE_M))
         distance, triangle = hits.distance[keep], hits.triangle[keep]
-        corner_normals = scene.mesh.normals[triangle].mean(axis=1)
+        corner_normals = scene.normals[triangle].mean(axis=1)
         facing = np.clip(np.abs(np.einsum("ij,ij->i", corner_normals, world[keep])), 0.0, 1.0)
-        albedo = scene.mesh.colour[triangle].mean(axis=1) * _RETURN[scene.mesh.surface[triangle]]
+        albedo = scene.colour[triangle].mean(axis=1) * _RETURN[scene.surface[triangle]]
         intensity = np.clip(albedo * (0.25 + 0.75 * facing), 0, 1)
         strength = (0.06 + intensity) * (40.0 / np.maximum(distance, 10.0)) ** 2
         returned = rng.random(len(keep)) < np.clip(1.0 - 0.03 - 0.35 * np.exp(-strength * 6), 0, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 
@@ -63,9 +64,10 @@ class Mesh:
 
     def placed(self, position: np.ndarray, heading: float) -> Mesh:
         """Turned by `heading` about +z, then moved by `position` (3,) m."""
-        rotation = rotation_about_z(heading)
-        corners = self.corners @ rotation.T.astype(np.float32) + np.asarray(position, dtype=np.float32)
-        return replace(self, corners=corners.astype(np.float32), normals=self.normals @ rotation.T.astype(np.float32))
+        rotation = rotation_about_z(heading).T.astype(np.float32)
+        corners = self.corners.reshape(-1, 3) @ rotation + np.asarray(position, dtype=np.float32)
+        normals = self.normals.reshape(-1, 3) @ rotation
+        return replace(self, corners=corners.reshape(-1, 3, 3), normals=normals.reshape(-1, 3, 3))
 
     def fitted(self, size: tuple[float, float, float] | None = None) -> Mesh:
         """Centred over the origin, standing on z = 0, and stretched so that its extent is exactly `size`."""
@@ -93,19 +95,27 @@ def face_normals(corners: np.ndarray) -> np.ndarray:
     return _unit(cross)
 
 
+def _corner_angles(corners: np.ndarray) -> np.ndarray:
+    """Angle (F, 3), rad, of each triangle at each corner."""
+    edges = _unit(np.roll(corners, -1, axis=1) - corners)
+    cosine = -np.einsum("fci,fci->fc", edges, np.roll(edges, 1, axis=1))
+    return np.arccos(np.clip(cosine, -1, 1))
+
+
 def smooth_normals(corners: np.ndarray, crease_deg: float = CREASE_DEG) -> np.ndarray:
-    """Normals (F, 3, 3): the mean over triangles that meet at a point at less than the crease angle."""
+    """Normals (F, 3, 3): the mean, weighted by angle, of triangles that meet at less than the crease angle."""
     own = np.repeat(face_normals(corners), 3, axis=0)
     cells = np.round(corners.reshape(-1, 3).astype(np.float64) * 1000).astype(np.int64) + (1 << 20)
     key = (cells[:, 0] << 42) + (cells[:, 1] << 21) + cells[:, 2]
     order = np.argsort(key, kind="stable")
     key, normal = key[order], own[order]
-    total, limit = normal.copy(), np.cos(np.radians(crease_deg))
+    weighted = normal * _corner_angles(corners).reshape(-1, 1)[order]
+    total, limit = weighted.copy(), np.cos(np.radians(crease_deg))
     for shift in range(1, min(13, len(key))):
         dot = np.einsum("ij,ij->i", normal[shift:], normal[:-shift])
-        weight = np.where((key[shift:] == key[:-shift]) & (np.abs(dot) > limit), np.sign(dot), 0.0)[:, None]
-        total[shift:] += weight * normal[:-shift]
-        total[:-shift] += weight * normal[shift:]
+        sign = np.where((key[shift:] == key[:-shift]) & (np.abs(dot) > limit), np.sign(dot), 0.0)[:, None]
+        total[shift:] += sign * weighted[:-shift]
+        total[:-shift] += sign * weighted[shift:]
     result = np.empty_like(total)
     result[order] = _unit(total)
     return result.reshape(-1, 3, 3)
@@ -190,6 +200,21 @@ def box(center: object, size: object, colour: object, surface: Surface = Surface
     return quads((p + np.asarray(center))[faces], colour, surface)
 
 
+@lru_cache(maxsize=16)
+def _unit_tube(sides: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of a closed tube's triangles: end (F, 3) 0 or 1, rim (F, 3) 0 centre or 1, ring (F, 3, 2), wall (F,) bool."""
+    turn = np.linspace(0, 2 * np.pi, sides + 1)
+    here, there = np.arange(sides), np.arange(sides) + 1
+    zero, one = np.zeros(sides, dtype=np.int64), np.ones(sides, dtype=np.int64)
+    end = np.concatenate([np.stack(rows, 1) for rows in ((zero, one, one), (zero, one, zero), (zero,) * 3, (one,) * 3)])
+    index = np.concatenate([np.stack(rows, 1) for rows in ((here, here, there), (here, there, there))] * 2)
+    index[2 * sides :] = np.tile(np.stack([here, here, there], 1), (2, 1))
+    rim = np.ones((4 * sides, 3))
+    rim[2 * sides :, 0] = 0
+    ring_xy = np.stack([np.cos(turn[index]), np.sin(turn[index])], axis=-1)
+    return end, rim, ring_xy, np.arange(4 * sides) < 2 * sides
+
+
 def tube(
     start: object,
     end: object,
@@ -200,18 +225,16 @@ def tube(
     sides: int = 8,
 ) -> Mesh:
     """A closed, tapered cylinder from `start` to `end` (each (3,) m)."""
-    a, b = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
-    axis = (b - a) / max(float(np.linalg.norm(b - a)), 1e-9)
-    side = np.cross(axis, [0.0, 0.0, 1.0] if abs(axis[2]) < 0.9 else [1.0, 0.0, 0.0])
-    side /= np.linalg.norm(side)
-    angle = np.linspace(0, 2 * np.pi, sides + 1)[:, None]
-    ring = np.cos(angle) * side + np.sin(angle) * np.cross(axis, side)
-    wall = shell(np.stack([a + radius_start * ring, b + radius_end * ring]), np.stack([ring, ring]), colour, surface)
-    ends = [
-        [np.broadcast_to(centre, ring.shape), centre + r * ring] for centre, r in ((a, radius_start), (b, radius_end))
-    ]
-    caps = [quads(_cells(np.stack(end)), colour, surface) for end in ends]
-    return merge([wall, *caps])
+    ends = np.array([start, end], dtype=np.float64)
+    ex, ey, ez = _unit(ends[1] - ends[0])
+    frame = np.array([[ey, -ex, 0.0], [ex * ez, ey * ez, -ex * ex - ey * ey]])
+    if abs(ez) >= 0.9:
+        frame = np.array([[0.0, ez, -ey], [-ey * ey - ez * ez, ex * ey, ex * ez]])
+    at_end, rim, ring_xy, wall = _unit_tube(sides)
+    around = ring_xy @ _unit(frame)
+    radius = np.array([radius_start, radius_end])[at_end] * rim
+    normals = np.where(wall[:, None, None], around, np.array([ex, ey, ez]))
+    return triangles(ends[at_end] + radius[..., None] * around, colour, surface, None, normals)
 
 
 def ring(center: object, radius: float, thickness: float, colour: object, segments: int = 20, sides: int = 5) -> Mesh:
@@ -223,12 +246,19 @@ def ring(center: object, radius: float, thickness: float, colour: object, segmen
     return shell(np.asarray(center) + radius * spoke + thickness * normals, normals, colour)
 
 
+@lru_cache(maxsize=16)
+def _unit_sphere(rings: int, sides: int) -> np.ndarray:
+    """Corners (F, 3, 3) of a sphere's triangles."""
+    polar = np.linspace(0, np.pi, rings + 1)[:, None]
+    azimuth = np.linspace(0, 2 * np.pi, sides + 1)[None, :]
+    x, y = np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth)
+    points = np.stack([x, y, np.cos(polar) * np.ones_like(azimuth)], axis=-1)
+    return _cells(points)[:, _QUAD].reshape(-1, 3, 3)
+
+
 def ellipsoid(
     center: object, radii: object, colour: object, surface: Surface = Surface.PLAIN, detail: tuple[int, int] = (6, 10)
 ) -> Mesh:
     """An ellipsoid with `detail` (rings, sides)."""
-    polar = np.linspace(0, np.pi, detail[0] + 1)[:, None]
-    azimuth = np.linspace(0, 2 * np.pi, detail[1] + 1)[None, :]
-    x, y = np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth)
-    unit = np.stack([x, y, np.cos(polar) * np.ones_like(azimuth)], axis=-1)
-    return shell(np.asarray(center) + np.asarray(radii) * unit, _unit(unit / np.asarray(radii)), colour, surface)
+    unit, radii = _unit_sphere(*detail), np.asarray(radii, dtype=np.float64)
+    return triangles(np.asarray(center) + radii * unit, colour, surface, None, _unit(unit / radii))

@@ -29,12 +29,12 @@ def _open3d():
 
 
 class RayTarget:
-    """A mesh that rays are cast against."""
+    """Triangles (F, 3, 3) that rays are cast against."""
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, corners: np.ndarray) -> None:
         self._o3d = _open3d()
         self._scene = self._o3d.t.geometry.RaycastingScene()
-        vertices = np.ascontiguousarray(mesh.corners.reshape(-1, 3), dtype=np.float32)
+        vertices = np.ascontiguousarray(corners.reshape(-1, 3), dtype=np.float32)
         index = np.arange(len(vertices), dtype=np.uint32).reshape(-1, 3)
         self._scene.add_triangles(self._tensor(vertices), self._tensor(index))
 
@@ -75,7 +75,7 @@ class Group:
 
     @cached_property
     def target(self) -> RayTarget:
-        return RayTarget(self.mesh)
+        return RayTarget(self.mesh.corners)
 
 
 def group_objects(objects: list[Placed], first_index: int, scenery: list[Mesh]) -> Group:
@@ -87,7 +87,13 @@ def group_objects(objects: list[Placed], first_index: int, scenery: list[Mesh]) 
 
 
 class Scene:
-    """Street and movers together; triangles and objects of the movers follow those of the street."""
+    """Street and movers together; triangles and objects of the movers follow those of the street.
+
+    Attributes:
+        objects: labelled objects; those from `first_mover` on move.
+        normals, uv, colour, surface: of all triangles, as in `Mesh`.
+        owner: (F,) int32 object each triangle belongs to; NOTHING for scenery.
+    """
 
     def __init__(self, street: Group, street_objects: list[Placed], movers: list[Placed]) -> None:
         self.objects = [*street_objects, *movers]
@@ -95,7 +101,11 @@ class Scene:
         self._street = street
         self._moving = group_objects(movers, self.first_mover, []) if movers else None
         groups = [street] if self._moving is None else [street, self._moving]
-        self.mesh = merge([group.mesh for group in groups])
+        meshes = [group.mesh for group in groups]
+        self.normals = np.concatenate([mesh.normals for mesh in meshes])
+        self.uv = np.concatenate([mesh.uv for mesh in meshes])
+        self.colour = np.concatenate([mesh.colour for mesh in meshes])
+        self.surface = np.concatenate([mesh.surface for mesh in meshes])
         self.owner = np.concatenate([group.owner for group in groups])
 
     def cast(self, rays: np.ndarray, near_movers: np.ndarray | None = None) -> Hits:

@@ -68,14 +68,14 @@ class Shader:
         view, distance = unit[found], (hits.distance[piece] * length)[found]
         bary = hits.uv[piece][found]
         weights = np.column_stack([1 - bary[:, 0] - bary[:, 1], bary])
-        normal = np.einsum("nc,nck->nk", weights, scene.mesh.normals[triangle])
+        normal = np.einsum("nc,nck->nk", weights, np.take(scene.normals, triangle, axis=0))
         normal /= np.maximum(np.sqrt(np.einsum("ij,ij->i", normal, normal)), 1e-6)[:, None]
         facing = np.einsum("ij,ij->i", normal, view)
         normal *= np.where(facing > 0, -1, 1).astype(np.float32)[:, None]
         facing = np.clip(np.abs(facing), 0.02, 1)
-        uv = np.einsum("nc,nck->nk", weights, scene.mesh.uv[triangle])
-        surface = scene.mesh.surface[triangle]
-        material = Material(scene.mesh.colour[triangle], MIRROR[surface], surface)
+        uv = np.einsum("nc,nck->nk", weights, np.take(scene.uv, triangle, axis=0))
+        surface = scene.surface[triangle]
+        material = Material(np.take(scene.colour, triangle, axis=0), MIRROR[surface], surface)
         point = origin + view * distance[:, None]
         apply_textures(material, uv, point, distance * rays.pixel_angle, 1 / facing, self.street, self.noise)
         sun = normal @ self.light.sun_direction
