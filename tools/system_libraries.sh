@@ -4,7 +4,7 @@
 set -uo pipefail
 
 python=$1
-packages=(libusb-1.0-0 libgl1 libgomp1 libx11-6)
+packages=(libusb-1.0-0 libgl1 libegl1 libgomp1 libx11-6)
 install="apt-get install -y --no-install-recommends ${packages[*]}"
 advice="sudo apt-get update && sudo $install"
 
@@ -24,7 +24,7 @@ if command -v apt-get >/dev/null; then
     fi
     export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086  # $install is a command of several words
-    "${sudo[@]}" apt-get update -q && "${sudo[@]}" $install
+    "${sudo[@]}" apt-get update -qq && "${sudo[@]}" $install >/dev/null
 fi
 imports && exit 0
 echo "error: Open3D still does not load:" >&2
