@@ -58,9 +58,15 @@ class PendingFolder:
     def commit(self) -> None:
         """Move the folder to its final name; what was there goes away."""
         with output_errors(self.target):
+            replaced = self._room / "replaced"
             if self.target.exists():
-                self.target.rename(self._room / "replaced")
-            self.path.rename(self.target)
+                self.target.rename(replaced)
+            try:
+                self.path.rename(self.target)
+            except OSError:
+                if replaced.exists():
+                    replaced.rename(self.target)
+                raise
         self.discard()
 
     def discard(self) -> None:

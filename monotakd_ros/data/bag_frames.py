@@ -14,90 +14,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from monotakd_ros.data.bag_geometry import BagGeometry, Placement
 from monotakd_ros.data.bag_reader import BagMessage, BagReader
 from monotakd_ros.data.bag_topics import BagTopics
-from monotakd_ros.data.bag_writer import LIDAR_FRAME_KEY, NAME_KEY, POSE_KEY
+from monotakd_ros.data.bag_windows import MAX_WAITING, CameraTimeline, Window
 from monotakd_ros.data.camera_info import CameraInfo, ImageRectifier
+from monotakd_ros.data.frame_text import FrameText
 from monotakd_ros.data.from_msg import (
     camera_info_from_msg,
     image_from_msg,
     labels_from_msg,
     points_from_msg,
     stamp_ns_from_msg,
-    transforms_from_msg,
 )
 from monotakd_ros.data.kitti import read_labels
-from monotakd_ros.data.kitti_text import labels_from_text, matrices_from_text, rigid, words_from_text
+from monotakd_ros.data.kitti_text import labels_from_text
 from monotakd_ros.data.source import SourceOptions
-from monotakd_ros.data.transform_tree import TransformTree, frame_name
-from monotakd_ros.errors import BagError, CalibrationError, FrameError
+from monotakd_ros.data.transform_tree import frame_name
+from monotakd_ros.errors import BagError, FrameError
 from monotakd_ros.frame import Frame, Labels3D
-from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
+from monotakd_ros.geometry.transforms import nominal_cam_T_lidar, transform_points
 
 logger = logging.getLogger(__name__)
 
 LINGER_NS = 400_000_000
 """How far the bag's clock runs past an image before it goes out; covers the lag of clouds and tf."""
-MAX_WAITING = 32
-"""Messages of a kind that wait at most; bounds memory where bag times are useless."""
-EXACT_TEXT_TOLERANCE = 1e-5
-"""Our own bags carry matrices as text too, as tf rounds them; the text counts only while it agrees with tf."""
-
-
-class Window:
-    """The latest messages of a topic by stamp, at most `MAX_WAITING`."""
-
-    def __init__(self) -> None:
-        self._stamps_ns: list[int] = []
-        self._values: list[Any] = []
-
-    def add(self, stamp_ns: int, value: Any) -> None:
-        """Insert by stamp."""
-        index = bisect.bisect_right(self._stamps_ns, stamp_ns)
-        self._stamps_ns.insert(index, stamp_ns)
-        self._values.insert(index, value)
-        if len(self._values) > MAX_WAITING:
-            del self._stamps_ns[0], self._values[0]
-
-    def nearest(self, stamp_ns: int, tolerance_ns: int) -> tuple[int, Any] | None:
-        """Stamp and value nearest to `stamp_ns`; None when none is within the tolerance."""
-        index = bisect.bisect_left(self._stamps_ns, stamp_ns)
-        candidates = [i for i in (index - 1, index) if 0 <= i < len(self._values)]
-        best = min(candidates, key=lambda i: abs(self._stamps_ns[i] - stamp_ns), default=None)
-        if best is None or abs(self._stamps_ns[best] - stamp_ns) > tolerance_ns:
-            return None
-        return self._stamps_ns[best], self._values[best]
-
-    def forget_before(self, stamp_ns: int) -> None:
-        """Drop what is older."""
-        first = bisect.bisect_left(self._stamps_ns, stamp_ns)
-        del self._stamps_ns[:first], self._values[:first]
-
-
-class CameraTimeline:
-    """Which CameraInfo holds when: the one with the image's stamp, else the last before it, else the first."""
-
-    def __init__(self) -> None:
-        self._stamps_ns: list[int] = []
-        self._infos: list[CameraInfo] = []
-
-    def __len__(self) -> int:
-        return len(self._infos)
-
-    def add(self, stamp_ns: int, info: CameraInfo, where: str) -> None:
-        """Add a message; one that says nothing new is passed over, a change is logged."""
-        if self._infos and self._infos[-1].same_as(info):
-            return
-        if self._infos:
-            logger.warning("%s: CameraInfo changes; the new one holds for images from here on", where)
-        self._stamps_ns.append(stamp_ns)
-        self._infos.append(info)
-        if len(self._infos) > MAX_WAITING:
-            del self._stamps_ns[0], self._infos[0]
-
-    def at(self, stamp_ns: int) -> CameraInfo:
-        """The one that holds at `stamp_ns`."""
-        return self._infos[max(bisect.bisect_right(self._stamps_ns, stamp_ns) - 1, 0)]
 
 
 class _Image(NamedTuple):
@@ -126,11 +67,10 @@ class FrameAssembler:
         self._clouds, self._truths = Window(), Window()
         self._label_texts, self._frame_texts = Window(), Window()
         self._cameras = CameraTimeline()
-        self._tree = TransformTree()
+        self._geometry = BagGeometry(reader.path)
         self._rectifier: tuple[CameraInfo, tuple[int, ...], ImageRectifier] | None = None
         self._lidar_frame: str | None = None
         self._count = 0
-        self._warned: set[str] = set()
         self._read_ahead(reader)
 
     def take(self, message: BagMessage) -> None:
@@ -150,7 +90,7 @@ class FrameAssembler:
         elif message.topic == self._topics.camera_info:
             self._cameras.add(stamp_ns, camera_info_from_msg(value), self._where(message.topic, stamp_ns))
         elif message.topic in self._topics.moving_transforms:
-            self._add_transforms(value, is_static=False)
+            self._geometry.add(value, is_static=False)
         else:
             self._window(message.topic).add(stamp_ns, value)
 
@@ -170,7 +110,7 @@ class FrameAssembler:
     def _read_ahead(self, reader: BagReader) -> None:
         try:
             for message in reader.messages(set(self._topics.static_transforms)):
-                self._add_transforms(message.decode(), is_static=True)
+                self._geometry.add(message.decode(), is_static=True)
         except BagError as error:  # met again, and reported, when the images come to that place
             logger.warning("%s", error)
         for message in reader.messages({self._topics.camera_info}):
@@ -178,13 +118,6 @@ class FrameAssembler:
             if len(self._cameras):
                 return
         raise BagError(f"{self._path}: no readable CameraInfo on {self._topics.camera_info}")
-
-    def _add_transforms(self, message: Any, is_static: bool) -> None:
-        try:
-            for parent, child, parent_T_child, stamp_ns in transforms_from_msg(message):
-                self._tree.add(parent, child, parent_T_child, stamp_ns, is_static)
-        except CalibrationError as error:
-            self._warn_once(f"{self._path}: {error}; left out")
 
     def _window(self, topic: str) -> Window:
         windows = {
@@ -202,17 +135,17 @@ class FrameAssembler:
         where = self._where(self._topics.image.name, stamp_ns)
         rectifier, pixels = self._rectified(image_from_msg(image.message, where), stamp_ns, where)
         camera_frame = frame_name(image.message.header.frame_id) or "camera"
-        text = self._frame_texts.nearest(stamp_ns, 0)
-        words = words_from_text(text[1].data) if text else {}
+        text = self._frame_text(stamp_ns)
         cloud = self._clouds.nearest(stamp_ns, self._tolerance_ns)
         truth = self._truths.nearest(stamp_ns, self._tolerance_ns)
-        self._lidar_frame = self._find_lidar_frame(cloud, truth, words, camera_frame)
-        cam_T_lidar = self._extrinsics(camera_frame, stamp_ns, text)
-        points_lidar = self._points(cloud, cam_T_lidar, camera_frame)
+        self._lidar_frame = self._find_lidar_frame(cloud, truth, text, camera_frame)
+        placement = self._geometry.place(camera_frame, self._lidar_frame, stamp_ns, text)
+        points_lidar = self._points(cloud, placement, camera_frame)
+        cam_T_lidar = placement.cam_T_lidar
         labels_T = nominal_cam_T_lidar() if cam_T_lidar is None else cam_T_lidar
-        labels = self._labels(stamp_ns, index, truth, labels_T, camera_frame)
+        labels = self._labels(stamp_ns, index, truth, labels_T, (camera_frame, placement.lidar_frame_id))
         return Frame(
-            name=words.get(NAME_KEY, f"{index:06d}"),
+            name=text.name if text and text.name else f"{index:06d}",
             stamp_ns=stamp_ns,
             image=pixels,
             camera=rectifier.camera,
@@ -220,10 +153,14 @@ class FrameAssembler:
             cam_T_lidar=cam_T_lidar if labels is None else labels_T,
             points_lidar=points_lidar,
             points_stamp_ns=None if points_lidar is None else cloud[0],
-            lidar_frame_id=self._lidar_frame or "lidar",
+            lidar_frame_id=placement.lidar_frame_id,
             labels=labels,
-            world_T_lidar=self._pose(stamp_ns, text),
+            world_T_lidar=placement.world_T_lidar,
         )
+
+    def _frame_text(self, stamp_ns: int) -> FrameText | None:
+        text = self._frame_texts.nearest(stamp_ns, 0)
+        return text and FrameText.parse(text[1].data, self._where(self._topics.frame_text, stamp_ns))
 
     def _rectified(self, image: np.ndarray, stamp_ns: int, where: str) -> tuple[ImageRectifier, np.ndarray]:
         info = self._cameras.at(stamp_ns)
@@ -236,52 +173,29 @@ class FrameAssembler:
             known = self._rectifier = (info, image.shape, ImageRectifier(info, width, height, rectify, where))
         return known[2], known[2].apply(image)
 
-    def _find_lidar_frame(self, cloud: Any, truth: Any, words: dict[str, str], camera_frame: str) -> str | None:
+    def _find_lidar_frame(self, cloud: Any, truth: Any, text: FrameText | None, camera_frame: str) -> str | None:
+        """Name of the cloud's frame; without a cloud, of what else is given in LiDAR axes, or what it was before."""
         if cloud is not None:
             return frame_name(cloud[1].header.frame_id)
-        if LIDAR_FRAME_KEY in words:
-            return words[LIDAR_FRAME_KEY]
+        if text is not None and text.lidar_frame_id:
+            return text.lidar_frame_id
         if truth is not None and frame_name(truth[1].header.frame_id) != camera_frame:
             return frame_name(truth[1].header.frame_id)
         return self._lidar_frame
 
-    def _extrinsics(self, camera_frame: str, stamp_ns: int, text: Any) -> np.ndarray | None:
-        from_tf = None
-        if self._lidar_frame is not None:
-            from_tf = self._tree.lookup(camera_frame, self._lidar_frame, stamp_ns)
-        return self._exact(from_tf, text, "Tr_velo_to_cam")
-
-    def _pose(self, stamp_ns: int, text: Any) -> np.ndarray | None:
-        world = self._tree.world_of(self._lidar_frame) if self._lidar_frame else None
-        from_tf = self._tree.lookup(world, self._lidar_frame, stamp_ns) if world else None
-        return self._exact(from_tf, text, POSE_KEY)
-
-    def _exact(self, from_tf: np.ndarray | None, text: Any, key: str) -> np.ndarray | None:
-        """The text's matrix where there is one that does not contradict tf."""
-        if text is None:
-            return from_tf
-        where = self._where(self._topics.frame_text, text[0])
-        matrices = matrices_from_text(text[1].data, where)
-        if key not in matrices:
-            return from_tf
-        exact = rigid(matrices, key, where)
-        if from_tf is None or np.allclose(from_tf, exact, rtol=0, atol=EXACT_TEXT_TOLERANCE):
-            return exact
-        self._warn_once(f"{where}: {key} differs from tf; tf is used")
-        return from_tf
-
-    def _points(self, cloud: Any, cam_T_lidar: np.ndarray | None, camera_frame: str) -> np.ndarray | None:
+    def _points(self, cloud: Any, placement: Placement, camera_frame: str) -> np.ndarray | None:
         if cloud is None:
             return None
-        if cam_T_lidar is None:
-            self._warn_once(
-                f"{self._path}: no transform from {self._lidar_frame} to {camera_frame}: clouds are left out"
-            )
+        if placement.cam_T_lidar is None:
+            self._geometry.warn_once(f"no transform from {self._lidar_frame} to {camera_frame}: clouds are left out")
             return None
-        return points_from_msg(cloud[1], self._where(self._topics.points, cloud[0]))
+        points = points_from_msg(cloud[1], self._where(self._topics.points, cloud[0]))
+        if placement.lidar_T_cloud is not None:
+            points[:, :3] = transform_points(placement.lidar_T_cloud, points[:, :3])
+        return points
 
     def _labels(
-        self, stamp_ns: int, index: int, truth: Any, cam_T_lidar: np.ndarray, camera_frame: str
+        self, stamp_ns: int, index: int, truth: Any, cam_T_lidar: np.ndarray, frame_ids: tuple[str, str]
     ) -> Labels3D | None:
         """The frame's ground truth: from the label folder asked for, our text, the message, or beside the bag."""
         if self._options.label_dir is not None:
@@ -290,22 +204,21 @@ class FrameAssembler:
         if text is not None:
             return labels_from_text(text[1].data, cam_T_lidar, self._where(self._topics.label_text, text[0]))
         if truth is not None:
-            return self._labels_from_truth(truth, stamp_ns, cam_T_lidar, camera_frame)
+            return self._labels_from_truth(truth, stamp_ns, cam_T_lidar, frame_ids)
         return read_labels(_label_path(self._beside, index), cam_T_lidar)
 
     def _labels_from_truth(
-        self, truth: Any, stamp_ns: int, cam_T_lidar: np.ndarray, camera_frame: str
+        self, truth: Any, stamp_ns: int, cam_T_lidar: np.ndarray, frame_ids: tuple[str, str]
     ) -> Labels3D | None:
+        camera_frame, lidar_frame = frame_ids
         truth_frame = frame_name(truth[1].header.frame_id)
-        if truth_frame == self._lidar_frame:
-            lidar_T_truth = np.eye(4)
-        else:
-            cam_T_truth = self._tree.lookup(camera_frame, truth_frame, stamp_ns)
-            if cam_T_truth is None:
-                self._warn_once(f"{self._path}: no transform from {truth_frame} to {camera_frame}: no ground truth")
-                return None
-            lidar_T_truth = np.linalg.inv(cam_T_lidar) @ cam_T_truth
-        return labels_from_msg(truth[1], lidar_T_truth)
+        if truth_frame == lidar_frame:
+            return labels_from_msg(truth[1], np.eye(4))
+        cam_T_truth = self._geometry.lookup(camera_frame, truth_frame, stamp_ns)
+        if cam_T_truth is None:
+            self._geometry.warn_once(f"no transform from {truth_frame} to {camera_frame}: ground truth is left out")
+            return None
+        return labels_from_msg(truth[1], np.linalg.inv(cam_T_lidar) @ cam_T_truth)
 
     def _stamp_ns(self, value: Any, message: BagMessage) -> int:
         """The header's stamp; the bag's time for messages without one (or with an empty one)."""
@@ -314,11 +227,6 @@ class FrameAssembler:
 
     def _where(self, topic: str | None, stamp_ns: int) -> str:
         return f"{self._path}: topic {topic}, stamp {stamp_ns} ns"
-
-    def _warn_once(self, text: str) -> None:
-        if text not in self._warned:
-            self._warned.add(text)
-            logger.warning("%s", text)
 
 
 def _label_path(folder: Path, index: int) -> Path:

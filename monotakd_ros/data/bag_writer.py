@@ -17,8 +17,9 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
+from monotakd_ros.data.frame_text import text_of_frame
 from monotakd_ros.data.frame_writers import FolderWriter, ImageEncoding
-from monotakd_ros.data.kitti_text import calibration_text, format_matrix, text_from_labels
+from monotakd_ros.data.kitti_text import text_from_labels
 from monotakd_ros.data.message_types import bag_message_types, bag_typestore
 from monotakd_ros.data.to_msg import MessageBuilder
 from monotakd_ros.frame import Frame
@@ -34,13 +35,11 @@ GROUND_TRUTH_TOPIC = "/ground_truth"
 LABEL_TEXT_TOPIC = "/ground_truth/kitti"
 """std_msgs/String, KITTI label text: truncation, occlusion, 2D boxes and DontCare, which Detection3D cannot hold."""
 FRAME_TEXT_TOPIC = "/calibration/kitti"
-"""std_msgs/String, KITTI calibration text with the frame's name and pose: tf's quaternions round off digits."""
-NAME_KEY = "frame"
-LIDAR_FRAME_KEY = "lidar_frame_id"
-POSE_KEY = "world_T_lidar"
+"""std_msgs/String, see `frame_text.py`."""
 WORLD_FRAME_ID = "map"
 
-_FOREVER = QosTime(2147483647, 4294967295)
+_FOREVER = QosTime(9223372036, 854775807)
+"""What rmw means by infinite (RMW_DURATION_INFINITE)."""
 LATCHED = Qos(
     history=QosHistory.KEEP_LAST,
     depth=1,
@@ -129,7 +128,7 @@ class BagFrameWriter(FolderWriter):
         else:
             image = self._messages.compressed_image(frame.image, self._image_encoding, *where)
             self._bag.write(f"{IMAGE_TOPIC}/compressed", image, frame.stamp_ns)
-        self._bag.write(FRAME_TEXT_TOPIC, self._messages.string(_frame_text(frame)), frame.stamp_ns)
+        self._bag.write(FRAME_TEXT_TOPIC, self._messages.string(text_of_frame(frame)), frame.stamp_ns)
 
     def _write_transforms(self, frame: Frame) -> None:
         if frame.cam_T_lidar is not None:
@@ -157,11 +156,3 @@ class BagFrameWriter(FolderWriter):
         cam_T_lidar = nominal_cam_T_lidar() if frame.cam_T_lidar is None else frame.cam_T_lidar
         text = text_from_labels(frame.labels, cam_T_lidar)
         self._bag.write(LABEL_TEXT_TOPIC, self._messages.string(text), frame.stamp_ns)
-
-
-def _frame_text(frame: Frame) -> str:
-    text = f"{NAME_KEY}: {frame.name}\n{LIDAR_FRAME_KEY}: {frame.lidar_frame_id}\n"
-    text += calibration_text(frame.camera.img_P_cam, frame.cam_T_lidar)
-    if frame.world_T_lidar is not None:
-        text += f"{POSE_KEY}: {format_matrix(frame.world_T_lidar[:3])}\n"
-    return text

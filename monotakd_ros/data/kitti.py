@@ -7,15 +7,14 @@ fourth column carries the baseline between cameras 0 and 2. Folders written by t
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from monotakd_ros.data.image_codec import decode_compressed
+from monotakd_ros.data.kitti_records import FrameRecord, read_records
 from monotakd_ros.data.kitti_text import labels_from_text, matrices_from_text, matrix, rigid
 from monotakd_ros.data.source import DEFAULT_OPTIONS, OnError, SourceOptions, skip_bad_frames
 from monotakd_ros.errors import CalibrationError, FrameError, LabelError, SourceError
@@ -27,21 +26,6 @@ logger = logging.getLogger(__name__)
 
 FRAME_PERIOD_NS = 100_000_000
 """Original KITTI folders have no stamps; frames then count up at 10 Hz, from 0.1 s (ROS reads 0 as "no time")."""
-
-FRAMES_FILE = "frames.csv"
-POSES_FILE = "poses.txt"
-FRAMES_COLUMNS = ("name", "stamp_ns", "points_stamp_ns", "camera_frame_id", "lidar_frame_id")
-
-
-@dataclass(frozen=True)
-class FrameRecord:
-    """One row of `frames.csv` with its pose."""
-
-    stamp_ns: int
-    points_stamp_ns: int | None = None
-    camera_frame_id: str = "camera"
-    lidar_frame_id: str = "lidar"
-    world_T_lidar: np.ndarray | None = None
 
 
 def find_kitti_subset(path: Path, split: str | None = None) -> Path | None:
@@ -213,43 +197,3 @@ def read_labels(path: Path, cam_T_lidar: np.ndarray | None) -> Labels3D | None:
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError(f"{path}: cannot read the labels: {error}") from error
     return labels_from_text(text, cam_T_lidar, str(path))
-
-
-def read_records(root: Path) -> dict[str, FrameRecord]:
-    """Read `frames.csv` and `poses.txt` of a folder this package wrote; empty without them.
-
-    Raises:
-        SourceError: malformed; the message names file and line.
-    """
-    path = root / FRAMES_FILE
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    poses = _read_poses(root / POSES_FILE, len(rows))
-    records = {}
-    for number, (row, world_T_lidar) in enumerate(zip(rows, poses), start=2):
-        try:
-            records[row["name"]] = FrameRecord(
-                stamp_ns=int(row["stamp_ns"]),
-                points_stamp_ns=int(row["points_stamp_ns"]) if row["points_stamp_ns"] else None,
-                camera_frame_id=row["camera_frame_id"],
-                lidar_frame_id=row["lidar_frame_id"],
-                world_T_lidar=world_T_lidar,
-            )
-        except (KeyError, ValueError, TypeError) as error:
-            raise SourceError(f"{path}, line {number}: expected {', '.join(FRAMES_COLUMNS)}; got {row}") from error
-    return records
-
-
-def _read_poses(path: Path, count: int) -> list[np.ndarray | None]:
-    if not path.is_file():
-        return [None] * count
-    try:
-        table = np.loadtxt(path, dtype=np.float64, ndmin=2)
-    except ValueError as error:
-        raise SourceError(f"{path}: expected 12 numbers a line: {error}") from error
-    if table.shape != (count, 12):
-        raise SourceError(f"{path}: expected {count} lines of 12 numbers, got {table.shape[0]} of {table.shape[1]}")
-    rows = table.reshape(-1, 3, 4)
-    return [make_transform(row[:, :3], row[:, 3]) if np.isfinite(row).all() else None for row in rows]

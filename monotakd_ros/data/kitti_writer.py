@@ -9,7 +9,7 @@ import numpy as np
 
 from monotakd_ros.data.frame_writers import FolderWriter
 from monotakd_ros.data.image_codec import encode_compressed
-from monotakd_ros.data.kitti import FRAMES_COLUMNS, FRAMES_FILE, POSES_FILE
+from monotakd_ros.data.kitti_records import FRAMES_COLUMNS, FRAMES_FILE, POSES_FILE
 from monotakd_ros.data.kitti_text import calibration_text, format_matrix, text_from_labels
 from monotakd_ros.frame import Frame
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar

@@ -11,7 +11,7 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from monotakd_ros.data.bag_frames import MAX_WAITING, Window
+from monotakd_ros.data.bag_windows import MAX_WAITING, Window
 from monotakd_ros.data.bag_writer import BagFile
 from monotakd_ros.data.kitti_text import calibration_text
 from monotakd_ros.data.message_types import bag_message_types, bag_typestore
@@ -19,7 +19,7 @@ from monotakd_ros.data.rosbag import BagSource
 from monotakd_ros.data.source import SourceOptions, open_source
 from monotakd_ros.data.to_msg import MessageBuilder
 from monotakd_ros.errors import BagError, CalibrationError, FrameError, SourceError
-from monotakd_ros.geometry.transforms import invert_transform
+from monotakd_ros.geometry.transforms import invert_transform, transform_points
 
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 100_000_000
@@ -303,14 +303,26 @@ class TestCalibration:
         assert got.points_lidar is None
         assert "no transform from velodyne to camera_optical" in caplog.text
 
+    def test_cloud_in_optical_axes_gets_a_virtual_lidar(self, recording, make_frame):
+        """A depth camera's cloud: z ahead. In the lidar frame that must be x, and the pixels stay where they are."""
+        frame = make_frame(0, points_lidar=np.array([[1, -2, 10, 0.5]], np.float32))
+        recording.image(frame)
+        recording.info(frame)
+        cloud = BUILDER.point_cloud(frame.points_lidar, frame.stamp_ns, "camera_optical")
+        recording.write(POINTS, cloud, frame.stamp_ns)
+        (got,) = frames_of(recording.done())
+        assert got.lidar_frame_id == "virtual_lidar"
+        np.testing.assert_allclose(got.points_lidar[0], [10.27, -1, 1.92, 0.5], atol=1e-5)
+        np.testing.assert_allclose(transform_points(got.cam_T_lidar, got.points_lidar[:, :3]), [[1, -2, 10]], atol=1e-5)
+
     def test_tf_that_contradicts_our_text_wins(self, write_frames, make_frame, monkeypatch, caplog):
         moved = make_frame(0).cam_T_lidar.copy()
         moved[0, 3] += 1
         text = calibration_text(make_frame(0).camera.img_P_cam, moved)
-        monkeypatch.setattr("monotakd_ros.data.bag_writer.calibration_text", lambda *_: text)
+        monkeypatch.setattr("monotakd_ros.data.frame_text.calibration_text", lambda *_: text)
         (got,) = frames_of(write_frames([make_frame(0)]))
         np.testing.assert_allclose(got.cam_T_lidar, make_frame(0).cam_T_lidar, atol=1e-6)
-        assert "Tr_velo_to_cam differs from tf; tf is used" in caplog.text
+        assert "tf and text differ about camera and LiDAR; tf is used" in caplog.text
 
 
 class TestGroundTruth:
