@@ -44,7 +44,7 @@ setup(
         "opencv-python-headless>=4.5",
         "PyYAML>=5.4",
         "matplotlib>=3.5",
-        "rosbags>=0.10",
+        "rosbags>=0.11.9",
         "tqdm>=4.57",
     ],
     extras_require={
