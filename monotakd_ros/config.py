@@ -45,8 +45,8 @@ class InputConfig:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     camera_height_m: float = 1.65
     """Height above the road that training saw; used to place the virtual lidar frame of a camera without one."""
-    trained_scale: tuple[float, float] = (0.5, 1.5)
-    """Range of image scale factors (network focal / camera focal) that counts as covered by training."""
+    trained_scale: tuple[float, float] | None = None
+    """Smallest and largest image scale (network focal / camera focal) that training saw; training fills it in."""
 
     def __post_init__(self) -> None:
         _require(self.width > 0 and self.height > 0, "input: width and height must be > 0")
@@ -283,6 +283,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "lift_plans", "log_every", "validate_every", "checkpoint_every"):
             _require(getattr(self, name) >= 1, f"training.{name} must be >= 1")
+        _require(0 <= self.seed < 2**32, "training.seed must be in [0, 2^32)")
         _require(self.learning_rate > 0, "training.learning_rate must be > 0")
         _require(0 <= self.ema_decay < 1, "training.ema_decay must be in [0, 1)")
         _require(0 <= self.validation_fraction < 1, "training.validation_fraction must be in [0, 1)")

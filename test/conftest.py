@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+settings.register_profile("no_deadline", deadline=None)  # a loaded machine is no failure
+settings.load_profile("no_deadline")
 
 
 @pytest.fixture(scope="session")

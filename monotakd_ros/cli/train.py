@@ -14,8 +14,9 @@ from typing import Any
 from torch.utils.data import ConcatDataset, Dataset, Subset
 from tqdm import tqdm
 
+from monotakd_ros.cli.source_arguments import add_source_arguments, source_options
 from monotakd_ros.config import Config, load_config
-from monotakd_ros.data.source import SourceOptions, open_source
+from monotakd_ros.data.source import open_source
 from monotakd_ros.detector import resolve_device
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_student
@@ -79,7 +80,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache", type=Path, metavar="DIR", help="folder of prepared frames, to be shared by runs (default: RUN/cache)"
     )
     add("--strict", action="store_true", help="stop at the first unreadable frame instead of skipping it")
-    add("--label-dir", type=Path, help="KITTI label files by frame number, for a bag without ground truth")
+    add_source_arguments(parser)
 
 
 def _positive(text: str) -> int:
@@ -102,6 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise
     train_frames, val_frames = split(caches, val_caches, config.training.validation_fraction)
     warn_of_gaps(caches, config)
+    config = with_trained_scale(config, caches)
     options = RunOptions(
         device=arguments.device,
         resume=arguments.resume,
@@ -129,7 +131,7 @@ def _config(arguments: argparse.Namespace) -> Config:
 
 
 def _read(paths: Sequence[Path], arguments: argparse.Namespace, config: Config) -> list[FrameCache]:
-    options = SourceOptions(label_dir=arguments.label_dir)
+    options = source_options(arguments)
     caches = []
     for path in paths:
         source = open_source(path, options)
@@ -188,6 +190,17 @@ def warn_of_gaps(caches: Sequence[FrameCache], config: Config) -> None:
             _log.warning("no labelled %s in the training data: the detector will not learn this class", name)
     if not any(cache.report.with_points for cache in caches):
         _log.warning("no LiDAR cloud in the training data: the depth loss has nothing to learn from")
+
+
+def with_trained_scale(config: Config, caches: Sequence[FrameCache]) -> Config:
+    """The config that tells, in the checkpoint, by how much images were scaled in training."""
+    settings = config.student.input
+    if settings.focal_px is None:
+        return config
+    focal_px = [value for cache in caches for value in cache.report.focal_px]
+    scale = (settings.focal_px / max(focal_px), settings.focal_px / min(focal_px))
+    student = replace(config.student, input=replace(settings, trained_scale=scale))
+    return replace(config, student=student)
 
 
 class ProgressBar:

@@ -39,6 +39,9 @@ LIDAR_HEIGHT_M = 1.73
 MAX_MOUNT_TILT_DEG = 15.0
 """A recorded LiDAR whose x axis is further than this from the viewing direction is replaced by a virtual one."""
 
+SCALE_TOLERANCE = 1.25
+"""How far beyond the trained range an image may be scaled without a note."""
+
 MIN_COVERED_SHARE = 0.6
 """Below this share of real image content the network sees less than it was trained on."""
 
@@ -123,9 +126,9 @@ def coverage_notes(camera: CameraModel, mapping: ImageMap, config: InputConfig) 
     if config.focal_px is None:
         return ()
     notes = []
-    low, high = config.trained_scale
+    low, high = config.trained_scale or (0.0, np.inf)
     scale = config.focal_px / camera.fx
-    if not low <= scale <= high:
+    if not low / SCALE_TOLERANCE <= scale <= high * SCALE_TOLERANCE:
         notes.append(
             f"images are scaled by {scale:.2f} (focal length {camera.fx:.0f} px to the network's "
             f"{config.focal_px:.0f} px); training covered {low:.2f} to {high:.2f}"

@@ -92,6 +92,12 @@ def decode_boxes(codes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
     )
 
 
+def direction_bins(headings: torch.Tensor, offset: float) -> torch.Tensor:
+    """The direction bin (...,) int64 of box headings (...,) rad: 0 within half a turn above the offset, else 1."""
+    turn = torch.remainder(headings - offset, 2 * math.pi)
+    return (turn >= math.pi).long()
+
+
 class AnchorHead(nn.Module):
     """BEV feature (B, C, Y, X) -> class logits (B, A, K), box codes (B, A, 7), direction logits (B, A, 2).
 
@@ -126,11 +132,6 @@ class AnchorHead(nn.Module):
     def encode(self, boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
         """Box codes (..., 7), the regression target; see `encode_boxes`."""
         return encode_boxes(boxes, anchors)
-
-    def direction_target(self, headings: torch.Tensor) -> torch.Tensor:
-        """The direction bin (...,) int64 of box headings (...,) rad: 0 within half a turn above the offset, else 1."""
-        turn = torch.remainder(headings - self.direction_offset, 2 * math.pi)
-        return (turn >= math.pi).long()
 
     @torch.no_grad()
     def decode(self, cls_logits: torch.Tensor, box_codes: torch.Tensor, dir_logits: torch.Tensor) -> DecodedBoxes:

@@ -31,7 +31,7 @@ from monotakd_ros.geometry.camera import CameraModel
 
 _log = logging.getLogger(__name__)
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 INDEX_FILE = "index.json"
 _LABEL_FIELDS = ("boxes_lidar", "truncation", "occlusion", "boxes_img_px", "dont_care_px")
 _PREPARED_FIELDS = ("image", "valid_px", "img_P_cam", "cam_T_lidar", "points_img", "boxes_lidar", "labels")
@@ -65,6 +65,7 @@ class CacheReport:
         unlabelled: number of frames without labels, left out.
         with_points: number of frames with LiDAR points in the image.
         class_counts: number of boxes per class index; `IGNORE_LABEL` for neighbouring classes.
+        focal_px: smallest and largest focal length of the recorded cameras, px.
     """
 
     path: str
@@ -73,6 +74,7 @@ class CacheReport:
     unlabelled: int
     with_points: int
     class_counts: dict[int, int]
+    focal_px: tuple[float, float]
 
 
 class FrameCache(Sequence[TrainingFrame]):
@@ -90,6 +92,7 @@ class FrameCache(Sequence[TrainingFrame]):
                 index["unlabelled"],
                 index["with_points"],
                 counts,
+                tuple(index["focal_px"]),
             )
         except (OSError, ValueError, KeyError) as error:
             raise SourceError(f"{folder}: the frame cache is damaged ({error}); delete it and run again") from error
@@ -209,6 +212,7 @@ def _fill(
 ) -> None:
     bad: list[str] = []
     counts: Counter[int] = Counter()
+    focal_px: list[float] = []
     saved = unlabelled = with_points = 0
 
     def skip(error: FrameError) -> None:
@@ -230,13 +234,15 @@ def _fill(
             continue
         save_frame(folder / _frame_file(saved), item)
         saved += 1
+        focal_px.append(frame.camera.fx)
         with_points += bool(len(item.prepared.points_img))
         counts.update(np.asarray(item.prepared.labels).tolist())
     if not saved:
         raise TrainingError(
             f"{source.path}: no labelled frame to learn from ({unlabelled} without labels, {len(bad)} unreadable)"
         )
-    report = CacheReport(str(source.path), saved, tuple(bad), unlabelled, with_points, dict(counts))
+    focal_range = (min(focal_px), max(focal_px))
+    report = CacheReport(str(source.path), saved, tuple(bad), unlabelled, with_points, dict(counts), focal_range)
     (folder / INDEX_FILE).write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
 
 

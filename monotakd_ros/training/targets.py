@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from monotakd_ros.config import StudentConfig
+from monotakd_ros.data.preprocess import IGNORE_LABEL
+from monotakd_ros.network.anchor_head import direction_bins
 
-IGNORE_LABEL = -1
 BoxEncoder = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(boxes (N, 7), anchors (N, 7)) -> residual codes (N, 7)."""
 
@@ -65,12 +66,6 @@ def nearest_axis_extents(boxes: np.ndarray) -> np.ndarray:
     """(N, 2) extents along x and y of boxes (N, 7) after turning each heading to the nearest axis."""
     across = np.abs((boxes[:, 6] + np.pi / 2) % np.pi - np.pi / 2) > np.pi / 4
     return np.where(across[:, None], boxes[:, [4, 3]], boxes[:, [3, 4]])
-
-
-def direction_bins(heading: torch.Tensor, offset: float) -> torch.Tensor:
-    """Direction bin (N,) int64, 0 or 1, of headings (N,) rad: which half turn after `offset` they fall in."""
-    turned = torch.remainder(heading - offset, 2 * torch.pi)
-    return torch.floor(turned / torch.pi).long().clamp(0, 1)
 
 
 class AnchorAssigner:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import make_transform, nominal_cam_T_lidar, rotation_about_z, transform_points
 
-NETWORK = InputConfig(width=320, height=96, focal_px=180.0, center_px=(156.0, 43.0))
+NETWORK = InputConfig(width=320, height=96, focal_px=180.0, center_px=(156.0, 43.0), trained_scale=(0.25, 1.0))
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 
 
@@ -85,6 +87,8 @@ def test_scale_beyond_training_is_noted():
     notes = prepare(make_frame(fx=100, fy=100), NETWORK, CLASSES).notes
     assert any("scaled by 1.80" in note and "100 px" in note and "180 px" in note for note in notes)
     assert not any("scaled" in note for note in prepare(make_frame(fx=180, fy=180), NETWORK, CLASSES).notes)
+    unknown = dataclasses.replace(NETWORK, trained_scale=None)
+    assert not any("scaled" in note for note in prepare(make_frame(fx=100, fy=100), unknown, CLASSES).notes)
 
 
 def test_missing_extrinsic_uses_the_level_mount_and_says_so():

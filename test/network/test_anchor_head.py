@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from monotakd_ros.config import GridConfig, HeadConfig, PostprocessConfig
 from monotakd_ros.geometry.boxes import wrap_angle
-from monotakd_ros.network.anchor_head import AnchorHead, decode_boxes, encode_boxes, make_anchors
+from monotakd_ros.network.anchor_head import AnchorHead, decode_boxes, direction_bins, encode_boxes, make_anchors
 
 KITTI_GRID = GridConfig().build()
 SMALL_GRID = GridConfig((0.0, -4.0, -3.0, 6.0, 4.0, 1.0), (1.0, 2.0, 1.0)).build()
@@ -95,7 +96,7 @@ def test_heading_survives_the_direction_bin(heading, rotation):
         codes = torch.zeros(len(head.anchors), 7)
         codes[chosen] = head.encode(target, head.anchors[chosen])
         dir_logits = torch.zeros(len(head.anchors), 2)
-        dir_logits[chosen, head.direction_target(box[:, 6])] = 1.0
+        dir_logits[chosen, direction_bins(box[:, 6], head.direction_offset)] = 1.0
         decoded = head.decode_at(chosen, codes, dir_logits)
         error = wrap_angle(decoded[0, 6].item() - heading)
         near_edge = abs(wrap_angle(2 * (heading - 0.78539))) < 1e-3  # there a rounding error may flip the bin
@@ -144,3 +145,25 @@ def test_boxes_that_are_not_finite_go():
     assert len(found) == 1 and torch.isfinite(found.boxes).all()
     cls_logits[:] = float("nan")
     assert len(head.decode(cls_logits, box_codes, dir_logits)) == 0
+
+
+class TestDirectionBins:
+    @pytest.mark.parametrize(("heading", "expected"), [(0.0, 1), (0.79, 0), (1.57, 0), (3.9, 0), (3.95, 1), (-3.14, 0)])
+    def test_hand_values(self, heading, expected):
+        assert direction_bins(torch.tensor([heading]), 0.78539).item() == expected
+
+    @given(st.floats(-10, 10))
+    def test_opposite_headings_differ(self, heading):
+        assume(1e-6 < (heading - 0.78539) % np.pi < np.pi - 1e-6)
+        both = direction_bins(torch.tensor([heading, heading + np.pi], dtype=torch.float64), 0.78539)
+        assert both.sum() == 1
+
+    @given(st.floats(-6, 6), st.sampled_from([0, 1]))
+    def test_agrees_with_how_the_head_decodes(self, heading, rotation):
+        past_a_bin_edge = (heading - 0.78539) % np.pi
+        assume(1e-6 < past_a_bin_edge < np.pi - 1e-6)  # on the edge, rounding decides
+        anchors = torch.tensor([[0, 0, 0, 4.0, 2.0, 1.5, (0.0, 1.57)[rotation]]], dtype=torch.float64)
+        box = torch.tensor([[0, 0, 0, 4.0, 2.0, 1.5, heading]], dtype=torch.float64)
+        decoded = decode_boxes(encode_boxes(box, anchors), anchors)[0, 6]
+        turned = torch.remainder(decoded - 0.78539, torch.pi) + 0.78539 + torch.pi * direction_bins(box[:, 6], 0.78539)
+        assert torch.cos(turned - heading).item() == pytest.approx(1.0, abs=1e-6)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from monotakd_ros.config import AnchorConfig, GridConfig, HeadConfig, StudentConfig
 from monotakd_ros.network.anchor_head import decode_boxes, encode_boxes, make_anchors
-from monotakd_ros.training.targets import AnchorAssigner, direction_bins, nearest_axis_extents
+from monotakd_ros.training.targets import AnchorAssigner, nearest_axis_extents
 
 CAR = AnchorConfig("Car", (4.0, 2.0, 1.5), -1.75, 0.6, 0.45)
 WALKER = AnchorConfig("Pedestrian", (0.8, 0.6, 1.7), -1.75, 0.5, 0.35)
@@ -56,25 +56,6 @@ class TestNearestAxisExtents:
     )
     def test_turns_to_the_nearest_axis(self, heading, expected):
         assert tuple(nearest_axis_extents(boxes_of(car(0, 0, heading)))[0]) == expected
-
-
-class TestDirectionBins:
-    @pytest.mark.parametrize(("heading", "expected"), [(0.0, 1), (0.79, 0), (1.57, 0), (3.9, 0), (3.95, 1), (-3.14, 0)])
-    def test_hand_values(self, heading, expected):
-        assert direction_bins(torch.tensor([heading]), 0.78539).item() == expected
-
-    @given(st.floats(-10, 10))
-    def test_opposite_headings_differ(self, heading):
-        both = direction_bins(torch.tensor([heading, heading + np.pi], dtype=torch.float64), 0.78539)
-        assert both.sum() == 1
-
-    @given(st.floats(-6, 6), st.sampled_from([0, 1]))
-    def test_agrees_with_how_the_head_decodes(self, heading, rotation):
-        anchors = torch.tensor([[0, 0, 0, 4.0, 2.0, 1.5, (0.0, 1.57)[rotation]]], dtype=torch.float64)
-        box = torch.tensor([[0, 0, 0, 4.0, 2.0, 1.5, heading]], dtype=torch.float64)
-        decoded = decode_boxes(encode_boxes(box, anchors), anchors)[0, 6]
-        turned = torch.remainder(decoded - 0.78539, torch.pi) + 0.78539 + torch.pi * direction_bins(box[:, 6], 0.78539)
-        assert torch.cos(turned - heading).item() == pytest.approx(1.0, abs=1e-6)
 
 
 class TestMatch:
