@@ -29,22 +29,22 @@ class ContactShadows:
         self._open = 1 - dark
 
     def _cells(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Column and row of world points (N, 2)."""
-        offset = (points - self._origin.astype(points.dtype)) @ self._to_map.T.astype(points.dtype)
-        return (offset[:, 0] + BEHIND_M) / CELL_M, (offset[:, 1] + ASIDE_M) / CELL_M
+        """Column and row of world points (2, N)."""
+        offset = self._to_map.astype(points.dtype) @ (points - self._origin[:, None].astype(points.dtype))
+        return (offset[0] + BEHIND_M) / CELL_M, (offset[1] + ASIDE_M) / CELL_M
 
     def _draw(self, cover: np.ndarray, placed: Placed) -> None:
         if np.hypot(*(placed.position[:2] - self._origin)) > AHEAD_M + 5:
             return
         box = placed.box_world[None].copy()
         box[:, 3:5] -= 0.12
-        column, row = self._cells(corners_from_boxes(box)[0, :4, :2])
+        column, row = self._cells(corners_from_boxes(box)[0, :4, :2].T)
         polygon = np.column_stack([column, row]) * (1 << _SUBCELL_BITS)
         depth = 255 if placed.shape.size[0] > 2.5 else 120
         cv2.fillConvexPoly(cover, polygon.round().astype(np.int32), depth, cv2.LINE_AA, _SUBCELL_BITS)
 
     def openness(self, points: np.ndarray) -> np.ndarray:
-        """Share of sky light (N,) float32 left at ground points (N, 2) float32, world, m."""
+        """Share of sky light (N,) float32 left at ground points (2, N) float32, world, m."""
         column, row = self._cells(points)
         if not len(column):
             return column

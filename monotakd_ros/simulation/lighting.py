@@ -8,6 +8,9 @@ import numpy as np
 
 from monotakd_ros.simulation.texture import NoiseTexture
 
+FAR_TREES = np.float32([[0.10], [0.13], [0.08]])
+STREET_SCENE = np.float32([[0.20], [0.19], [0.18]])
+
 
 @dataclass(frozen=True, eq=False)
 class Lighting:
@@ -65,33 +68,35 @@ def random_lighting(rng: np.random.Generator) -> Lighting:
     )
 
 
+def column(colour: np.ndarray) -> np.ndarray:
+    """A colour (3,) as (3, 1), to go with (3, N)."""
+    return colour[:, None]
+
+
 def sky_colour(light: Lighting, directions: np.ndarray, noise: NoiseTexture) -> np.ndarray:
-    """Sky (N, 3) float32 along unit directions (N, 3): gradient, clouds, glow, far tree line."""
-    up = directions[:, 2]
-    height = np.sqrt(np.clip(up, 0.0, 1.0))[:, None]
-    colour = light.horizon + (light.zenith - light.horizon) * np.minimum(1.6 * height, 1.0)
-    azimuth = np.arctan2(directions[:, 1], directions[:, 0])
-    scale = 1.0 / np.maximum(up + 0.06, 0.03)
-    cloud = noise.smooth(directions[:, 0] * scale * 0.5, directions[:, 1] * scale * 0.5)
-    cover = np.clip((cloud + 2.0 * light.cloud - 0.9) * 1.3, 0, 0.85)[:, None]
-    colour += (np.float32(1.12) * light.horizon - colour) * cover
-    glow = np.clip(directions @ light.sun_direction, 0, 1)
-    colour += (0.9 * glow**64 + 0.25 * glow**8)[:, None] * light.sun * 0.5
+    """Sky (3, N) float32 along unit directions (3, N): gradient, clouds, glow, far tree line."""
+    x, y, up = directions
+    horizon, zenith = column(light.horizon), column(light.zenith)
+    colour = horizon + (zenith - horizon) * np.minimum(1.6 * np.sqrt(np.clip(up, 0.0, 1.0)), 1.0)
+    azimuth = np.arctan2(y, x)
+    scale = 0.5 / np.maximum(up + 0.06, 0.03)
+    cloud = noise.smooth(x * scale, y * scale)
+    colour += (np.float32(1.12) * horizon - colour) * np.clip((cloud + 2.0 * light.cloud - 0.9) * 1.3, 0, 0.85)
+    glow = np.clip(light.sun_direction @ directions, 0, 1)
+    colour += (0.45 * glow**64 + 0.125 * glow**8) * column(light.sun)
     ridge = 0.022 + 0.018 * noise.sample(azimuth * 8, np.full_like(azimuth, 3.0), 0.01)
     ridge += 0.006 * noise.sample(azimuth * 60, np.full_like(azimuth, 9.0), 0.01)
-    far = np.clip((ridge - up) * 600, 0, 1)[:, None]
-    trees = light.sky_light * np.float32([0.10, 0.13, 0.08]) + 0.42 * light.horizon
-    return colour + (trees - colour) * far
+    trees = column(light.sky_light) * FAR_TREES + np.float32(0.42) * horizon
+    return colour + (trees - colour) * np.clip((ridge - up) * 600, 0, 1)
 
 
 def reflected_surroundings(light: Lighting, directions: np.ndarray) -> np.ndarray:
-    """What glossy surfaces mirror, (N, 3) float32 along (N, 3): sky above, a dark street scene at the horizon, road."""
-    up = directions[:, 2]
-    wave = 0.06 * np.sin(9 * directions[:, 0] + 2) + 0.05 * np.sin(14 * directions[:, 1])
-    street = light.sky_light * np.float32([0.20, 0.19, 0.18])
-    road = (light.sky_light + 0.35 * light.sun) * np.float32(0.12)
-    sky = light.horizon + (light.zenith - light.horizon) * np.clip(1.4 * up, 0, 1)[:, None]
-    above = np.clip((up - 0.16 - wave) * 9, 0, 1)[:, None]
-    below = np.clip(-up * 14, 0, 1)[:, None]
-    colour = street + (sky - street) * above
-    return colour + (road - colour) * below
+    """What glossy surfaces mirror, (3, N) float32 along (3, N): sky above, a dark street scene at the horizon, road."""
+    x, y, up = directions
+    wave = 0.06 * np.sin(9 * x + 2) + 0.05 * np.sin(14 * y)
+    street = column(light.sky_light) * STREET_SCENE
+    road = column((light.sky_light + 0.35 * light.sun) * np.float32(0.12))
+    horizon, zenith = column(light.horizon), column(light.zenith)
+    sky = horizon + (zenith - horizon) * np.clip(1.4 * up, 0, 1)
+    colour = street + (sky - street) * np.clip((up - 0.16 - wave) * 9, 0, 1)
+    return colour + (road - colour) * np.clip(-up * 14, 0, 1)

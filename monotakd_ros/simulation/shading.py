@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from monotakd_ros.simulation.contact import ContactShadows
-from monotakd_ros.simulation.lighting import Lighting, reflected_surroundings, sky_colour
+from monotakd_ros.simulation.lighting import Lighting, column, reflected_surroundings, sky_colour
 from monotakd_ros.simulation.mesh import Surface
 from monotakd_ros.simulation.road import StreetStyle
 from monotakd_ros.simulation.scene import Hits, Scene
 from monotakd_ros.simulation.texture import NoiseTexture
 from monotakd_ros.simulation.textures import MIRROR, Material, apply_textures
 
+_IS_GROUND = np.isin(np.arange(len(Surface)), (Surface.ROAD, Surface.PAVEMENT, Surface.GRASS))
 CHUNK = 16_384
 """Hits shaded at a time: small enough for the processor's cache and for cv2.remap (32,766 rows)."""
 
@@ -60,77 +61,82 @@ class Shader:
         return np.concatenate(list(lit))
 
     def _surface(self, scene: Scene, rays: Rays, hits: Hits, piece: slice) -> _Piece:
-        origin, directions = rays.packed[piece.start, :3], rays.packed[piece, 3:]
-        length = np.sqrt(np.einsum("ij,ij->i", directions, directions))
-        unit = directions / length[:, None]
+        """The first pass: what was hit, and the rays to the sun that tell whether it is lit."""
+        origin = rays.packed[piece.start, :3, None]
+        unit = np.ascontiguousarray(rays.packed[piece, 3:].T)
+        length = _length(unit)
+        unit /= length
         found = np.flatnonzero(hits.triangle[piece] >= 0)
         triangle = hits.triangle[piece][found]
-        view, distance = unit[found], (hits.distance[piece] * length)[found]
-        bary = hits.uv[piece][found]
-        weights = np.column_stack([1 - bary[:, 0] - bary[:, 1], bary])
-        normal = np.einsum("nc,nck->nk", weights, np.take(scene.normals, triangle, axis=0))
-        normal /= np.maximum(np.sqrt(np.einsum("ij,ij->i", normal, normal)), 1e-6)[:, None]
-        facing = np.einsum("ij,ij->i", normal, view)
-        normal *= np.where(facing > 0, -1, 1).astype(np.float32)[:, None]
-        facing = np.clip(np.abs(facing), 0.02, 1)
-        uv = np.einsum("nc,nck->nk", weights, np.take(scene.uv, triangle, axis=0))
+        view, distance = np.take(unit, found, axis=1), (hits.distance[piece] * length)[found]
+        second, third = hits.uv[piece][found].T
+        weights = np.stack([1 - second - third, second, third])
+        normal = np.einsum("cn,nck->kn", weights, np.take(scene.normals, triangle, axis=0))
+        facing = np.einsum("kn,kn->n", normal, view)
+        normal /= np.copysign(np.maximum(_length(normal), 1e-6), -facing)
+        facing = np.clip(-np.einsum("kn,kn->n", normal, view), 0.02, 1)
+        uv = np.einsum("cn,nck->kn", weights, np.take(scene.uv, triangle, axis=0))
         surface = scene.surface[triangle]
-        material = Material(np.take(scene.colour, triangle, axis=0), MIRROR[surface], surface)
-        point = origin + view * distance[:, None]
+        material = Material(np.take(scene.colour, triangle, axis=0).T.copy(), MIRROR[surface], surface)
+        point = origin + view * distance
         apply_textures(material, uv, point, distance * rays.pixel_angle, 1 / facing, self.street, self.noise)
-        sun = normal @ self.light.sun_direction
-        sun = np.where(surface == Surface.LEAF, 0.35 + 0.4 * np.abs(sun), np.clip(sun, 0, 1)).astype(np.float32)
+        sun = self.light.sun_direction @ normal
+        sun = np.where(surface == Surface.LEAF, 0.35 + 0.4 * np.abs(sun), np.clip(sun, 0, 1))
         lit = np.flatnonzero((sun > 0) & (self.light.sun[0] > 0))
         shadow_rays = np.empty((len(lit), 6), dtype=np.float32)
-        shadow_rays[:, :3] = point[lit] + normal[lit] * np.float32(0.012) - view[lit] * np.float32(0.005)
+        shadow_rays[:, :3] = np.take(point + normal * np.float32(0.012) - view * np.float32(0.005), lit, axis=1).T
         shadow_rays[:, 3:] = self.light.sun_direction
         return _Piece(unit, found, view, distance, normal, point, facing, material, sun, lit, shadow_rays)
 
     def _light(self, stage: Stage, piece: _Piece, blocked: np.ndarray) -> np.ndarray:
+        """The second pass: light (N, 3) of one chunk, given which rays to the sun are blocked."""
         light, material = self.light, piece.material
         sun = np.zeros(len(piece.found), dtype=np.float32)
         sun[piece.lit] = np.where(blocked, 0, piece.sun[piece.lit])
-        up = piece.normal[:, 2]
-        ground = (light.sky_light + 0.45 * light.sun) * np.float32(0.13)
-        share = (0.5 + 0.5 * up)[:, None]
-        ambient = light.sky_light * share + ground * (1 - share)
-        ambient *= self._openness(piece, stage.contact)[:, None]
-        colour = material.albedo * (light.sun * sun[:, None] + ambient)
+        sky_light, sunlight = column(light.sky_light), column(light.sun)
+        ground = (sky_light + 0.45 * sunlight) * np.float32(0.13)
+        ambient = ground + (sky_light - ground) * (0.5 + 0.5 * piece.normal[2])
+        ambient *= self._openness(piece, stage.contact)
+        colour = material.albedo * (sunlight * sun + ambient)
         glossy = np.flatnonzero(material.mirror > 0)
         if len(glossy):
-            colour[glossy] += self._gloss(piece, glossy, sun[glossy])
+            colour[:, glossy] += self._gloss(piece, glossy, sun[glossy])
         haze = 1 - np.exp(-piece.distance / np.float32(light.visibility_m))
-        colour += (light.horizon * np.float32(0.8) - colour) * haze[:, None]
-        result = np.empty_like(piece.unit)
-        result[piece.found] = colour
+        colour += (column(light.horizon) * np.float32(0.8) - colour) * haze
+        result = np.empty((piece.unit.shape[1], 3), dtype=np.float32)
+        result[piece.found] = colour.T
         sky = np.ones(len(result), dtype=bool)
         sky[piece.found] = False
-        result[sky] = sky_colour(light, piece.unit[sky], self.noise)
+        result[sky] = sky_colour(light, piece.unit[:, sky], self.noise).T
         return result
 
     def _openness(self, piece: _Piece, contact: ContactShadows) -> np.ndarray:
         """Share of sky light that gets down to a hit: less low on upright faces and on the ground near objects."""
-        low = np.clip(piece.point[:, 2] / 0.7, 0, 1)
-        upright = 1 - np.abs(piece.normal[:, 2])
+        low = np.clip(piece.point[2] / 0.7, 0, 1)
+        upright = 1 - np.abs(piece.normal[2])
         share = 1 - 0.45 * upright * (1 - low)
-        ground = np.flatnonzero(np.isin(piece.material.surface, (Surface.ROAD, Surface.PAVEMENT, Surface.GRASS)))
-        share[ground] *= contact.openness(piece.point[ground, :2])
+        ground = np.flatnonzero(_IS_GROUND[piece.material.surface])
+        share[ground] *= contact.openness(np.take(piece.point[:2], ground, axis=1))
         return share
 
     def _gloss(self, piece: _Piece, index: np.ndarray, sun: np.ndarray) -> np.ndarray:
-        view, normal = piece.view[index], piece.normal[index]
+        view, normal = np.take(piece.view, index, axis=1), np.take(piece.normal, index, axis=1)
         facing = piece.facing[index]
-        mirrored = view + 2 * facing[:, None] * normal
+        mirrored = view + 2 * facing * normal
         base = piece.material.mirror[index]
         share = base + (1 - base) * (1 - facing) ** 5
-        colour = reflected_surroundings(self.light, mirrored) * share[:, None]
-        spark = np.clip(mirrored @ self.light.sun_direction, 0, 1) ** 220 * (sun > 0)
-        return colour + (spark * share * 40)[:, None] * self.light.sun
+        spark = np.clip(self.light.sun_direction @ mirrored, 0, 1) ** 220 * (sun > 0)
+        return share * (reflected_surroundings(self.light, mirrored) + 40 * spark * column(self.light.sun))
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    """Lengths (N,) of vectors (3, N)."""
+    return np.sqrt(np.einsum("kn,kn->n", vectors, vectors))
 
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """Hits of one chunk between the two passes, around the shadow rays."""
+    """Hits of one chunk between the two passes, around the shadow rays; vectors and colours are (3, N)."""
 
     unit: np.ndarray
     found: np.ndarray
