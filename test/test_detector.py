@@ -1,0 +1,127 @@
+"""The door between frames and boxes, with a tiny untrained student."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from monotakd_ros.config import (
+    BevConfig,
+    Config,
+    EncoderConfig,
+    GridConfig,
+    HeadConfig,
+    InputConfig,
+    PostprocessConfig,
+    StudentConfig,
+)
+from monotakd_ros.detector import Detector, StageTimer, resolve_device
+from monotakd_ros.errors import CheckpointError, ConfigError, FrameError
+from monotakd_ros.frame import Frame
+from monotakd_ros.geometry.camera import CameraModel
+from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
+from monotakd_ros.network.checkpoint import save_checkpoint
+from monotakd_ros.network.student import build_student
+
+CONFIG = Config(
+    name="tiny",
+    student=StudentConfig(
+        input=InputConfig(width=128, height=64, focal_px=70.0, center_px=(63.0, 30.0), trained_scale=(0.5, 0.5)),
+        grid=GridConfig((2.0, -8.0, -3.0, 18.0, 8.0, 1.0), (1.0, 1.0, 1.0)),
+        encoder=EncoderConfig("basic", (1, 1, 1, 1), 8, (8, 8, 8, 8), 4, 4, 8, (2,), 0.0),
+        bev=BevConfig(8, (1,), (1,), (8,), (8,)),
+        head=HeadConfig(placement="cell_center"),
+        postprocess=PostprocessConfig(score_threshold=0.0099, max_boxes=20),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    torch.manual_seed(0)
+    student = build_student(CONFIG.student)
+    torch.nn.init.normal_(student.head.conv_cls.weight, std=0.5)
+    return Detector(student, CONFIG)
+
+
+def frame(name: str = "000000", focal: float = 140.0, seed: int = 0, **fields) -> Frame:
+    image = np.random.default_rng(seed).integers(0, 255, (128, 256, 3), dtype=np.uint8)
+    camera = CameraModel.from_intrinsics(focal, focal, 127.0, 60.0, 256, 128)
+    return Frame(name, 0, image, camera, cam_T_lidar=nominal_cam_T_lidar(), **fields)
+
+
+def test_detections_are_sorted_finite_and_complete(detector):
+    found = detector.detect(frame())
+    assert 0 < len(found) <= 20
+    assert np.all(np.diff(found.scores) <= 0) and np.all((found.scores > 0) & (found.scores < 1))
+    assert found.boxes_lidar.shape == (len(found), 7) and np.isfinite(found.boxes_lidar).all()
+    assert found.class_names == ("Car", "Pedestrian", "Cyclist") and set(found.names) <= set(found.class_names)
+    assert np.linalg.eigvalsh(found.covariance_lidar).min() > 0
+    np.testing.assert_array_equal(found.cam_T_lidar, nominal_cam_T_lidar())
+
+
+def test_same_frame_same_boxes(detector):
+    first, second = detector.detect(frame()), detector.detect(frame())
+    np.testing.assert_array_equal(first.boxes_lidar, second.boxes_lidar)
+    np.testing.assert_array_equal(first.covariance_lidar, second.covariance_lidar)
+
+
+def test_a_batch_gives_what_single_frames_give(detector):
+    frames = [frame("a", seed=1), frame("b", seed=2, focal=150.0)]
+    for together, alone in zip(detector.detect_batch(frames), map(detector.detect, frames)):
+        np.testing.assert_allclose(together.scores, alone.scores, atol=1e-5)
+        np.testing.assert_allclose(together.boxes_lidar, alone.boxes_lidar, atol=1e-3)
+
+
+def test_cloud_and_labels_are_not_looked_at(detector):
+    with_cloud = frame(points_lidar=np.full((5, 4), np.nan, dtype=np.float32))
+    np.testing.assert_array_equal(detector.detect(with_cloud).scores, detector.detect(frame()).scores)
+
+
+def test_nothing_in_nothing_out(detector):
+    assert detector.detect_batch([]) == []
+
+
+def test_stages_are_timed(detector):
+    timer = StageTimer()
+    detector.detect(frame(), timer)
+    assert set(timer.seconds) == {"prepare", "network", "decode"}
+    assert all(len(values) == 1 and values[0] > 0 for values in timer.seconds.values())
+
+
+def test_what_training_did_not_cover_is_said_once(detector, caplog):
+    far_off = dataclasses.replace(frame(focal=40.0), name="first")
+    with caplog.at_level(logging.WARNING):
+        detector.detect(far_off)
+        detector.detect(far_off)
+    messages = [record.getMessage() for record in caplog.records if "scaled by 1.75" in record.getMessage()]
+    assert len(messages) == 1 and "first" in messages[0]
+    assert any("scaled by 1.75" in note for note in detector.notes(far_off))
+
+
+def test_a_frame_that_contradicts_its_camera(detector):
+    broken = dataclasses.replace(frame(), image=np.zeros((10, 10, 3), dtype=np.uint8))
+    with pytest.raises(FrameError, match="000000"):
+        detector.detect(broken)
+
+
+def test_from_checkpoint_needs_nothing_else(detector, tmp_path):
+    path = tmp_path / "tiny.pt"
+    save_checkpoint(path, detector._student.state_dict(), CONFIG, {})
+    loaded = Detector.from_checkpoint(path)
+    assert loaded.config == CONFIG
+    np.testing.assert_array_equal(loaded.detect(frame()).boxes_lidar, detector.detect(frame()).boxes_lidar)
+    with pytest.raises(CheckpointError, match="missing"):
+        Detector.from_checkpoint(tmp_path / "missing.pt")
+
+
+def test_devices_that_are_not_there():
+    with pytest.raises(ConfigError, match="tpu9"):
+        resolve_device("tpu9")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="0 CUDA devices"):
+            resolve_device("cuda")
