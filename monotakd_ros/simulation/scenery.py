@@ -135,7 +135,8 @@ def tree(height: float, rng: np.random.Generator) -> Mesh:
     parts = [tube((0, 0, -0.1), top, 0.024 * height, 0.014 * height, _BARK, sides=7)]
     for cluster in clusters[:4]:
         parts.append(tube(top - [0, 0, 0.35 * crown], cluster[:3], 0.010 * height, 0.004 * height, _BARK, sides=5))
-    parts += [ellipsoid(c[:3], c[3:] * 0.58, colour * 0.4, Surface.LEAF, (5, 8)) for c in clusters]
+    inner = clusters * np.array([1, 1, 1, 0.62, 0.62, 0.62])
+    parts.append(leaves(inner, 60 * count, 0.048 * height**0.8, colour * 0.5, rng))
     parts.append(leaves(clusters, 260 * count, 0.019 * height**0.8, colour, rng))
     return merge(parts)
 
