@@ -169,6 +169,16 @@ class Detections3D:
         """Class name of each box."""
         return tuple(self.class_names[label] for label in self.labels)
 
+    def select(self, mask: np.ndarray) -> Detections3D:
+        """The detections where `mask` (N,) bool is true."""
+        return replace(
+            self,
+            boxes_lidar=self.boxes_lidar[mask],
+            scores=self.scores[mask],
+            labels=self.labels[mask],
+            covariance_lidar=self.covariance_lidar[mask],
+        )
+
     @classmethod
     def empty(cls, class_names: tuple[str, ...], cam_T_lidar: np.ndarray) -> Detections3D:
         """No detections."""

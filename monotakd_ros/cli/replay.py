@@ -60,6 +60,14 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--with-images", action="store_true", help="also put the camera images (JPEG) into the bag")
     parser.add_argument("--with-points", action="store_true", help="also put the LiDAR clouds into the bag")
+    parser.add_argument(
+        "--shown-score",
+        type=float,
+        default=ReplayOptions.shown_score,
+        metavar="S",
+        help=f"draw and mark only boxes with at least this score (default: {ReplayOptions.shown_score}); "
+        "the Detection3DArray holds them all",
+    )
     parser.add_argument("--frames", type=_positive, metavar="N", help="only the first N frames")
     add_source_arguments(parser)
     parser.set_defaults(run=run)
@@ -75,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         images=args.with_images,
         points=args.with_points,
         max_frames=args.frames,
+        shown_score=args.shown_score,
     )
     with contextlib.closing(open_source(args.source, source_options(args))) as source:
         result = replay_with_bar(source, checkpoint, args.device, args.out, options)

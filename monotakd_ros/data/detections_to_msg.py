@@ -6,6 +6,7 @@ meaning: BoundingBox3D's x axis is the heading, its z axis the object's up, its 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,10 @@ ORIENTATION_VARIANCE = (0.0025, 0.04, 0.0025)
 """rad^2 about the camera's x, y, z: the heading (about y, down) to 0.2 rad, roll and pitch are not estimated but small
 on a road (0.05 rad). Nominal: the network predicts no spread of angles."""
 
-CLASS_COLORS = {
-    "Car": (0.20, 0.60, 1.00),
-    "Pedestrian": (1.00, 0.35, 0.25),
-    "Cyclist": (0.25, 0.85, 0.35),
-}
-OTHER_COLOR = (0.90, 0.80, 0.20)
+Colour = tuple[int, int, int]
+"""RGB, 0 to 255."""
+ColourOf = Callable[[str], Colour]
+"""Class name -> colour."""
 
 _CUBE, _LINE_LIST, _TEXT = 1, 5, 9
 _ADD, _DELETE_ALL = 0, 3
@@ -59,13 +58,16 @@ class DetectionMessages(MessageBuilder):
         header = self.header(stamp_ns, frame_id)
         return self.make("vision_msgs/msg/LabelInfo", header=header, class_map=class_map, threshold=float(threshold))
 
-    def markers(self, detections: Detections3D, stamp_ns: int, frame_id: str, lifetime_s: float = 0.25) -> Any:
+    def markers(
+        self, detections: Detections3D, stamp_ns: int, frame_id: str, colour_of: ColourOf, lifetime_s: float = 0.25
+    ) -> Any:
         """visualization_msgs/MarkerArray: first a DELETEALL, then per box a cube, its edges, and a text.
 
         Args:
             detections: as in `detections`.
             stamp_ns: of the image.
             frame_id: of the image.
+            colour_of: colour of each class.
             lifetime_s: how long boxes stay when nothing follows, about two frames.
         """
         header = self.header(stamp_ns, frame_id)
@@ -78,20 +80,21 @@ class DetectionMessages(MessageBuilder):
         ).reshape(-1, 8, 3)
         for index, (center, rotation) in enumerate(poses_cam(detections)):
             name = detections.names[index]
+            colour = colour_of(name)
             common = {"header": header, "id": index, "action": _ADD, "lifetime": lifetime}
             size = detections.boxes_lidar[index, 3:6]
-            markers.append(self._cube(common, name, center, rotation, size))
-            markers.append(self._edges(common, name, corners_cam[index]))
+            markers.append(self._cube(common, colour, center, rotation, size))
+            markers.append(self._edges(common, colour, corners_cam[index]))
             text = f"{name} {detections.scores[index]:.2f} {np.linalg.norm(center):.1f} m"
             top = center + rotation @ np.array([0.0, 0.0, 0.5 * size[2] + 0.4])
-            markers.append(self._text(common, name, text, top))
+            markers.append(self._text(common, colour, text, top))
         return self.make("visualization_msgs/msg/MarkerArray", markers=markers)
 
-    def _color(self, name: str, alpha: float) -> Any:
-        red, green, blue = CLASS_COLORS.get(name, OTHER_COLOR)
+    def _color(self, colour: Colour, alpha: float) -> Any:
+        red, green, blue = (part / 255 for part in colour)
         return self.make("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=alpha)
 
-    def _cube(self, common: dict[str, Any], name: str, center: np.ndarray, rotation: np.ndarray, size: Any) -> Any:
+    def _cube(self, common: dict[str, Any], colour: Colour, center: np.ndarray, rotation: np.ndarray, size: Any) -> Any:
         return self.make(
             "visualization_msgs/msg/Marker",
             **common,
@@ -99,10 +102,10 @@ class DetectionMessages(MessageBuilder):
             type=_CUBE,
             pose=self.pose(center, rotation),
             scale=self.vector(size),
-            color=self._color(name, 0.3),
+            color=self._color(colour, 0.3),
         )
 
-    def _edges(self, common: dict[str, Any], name: str, corners_cam: np.ndarray) -> Any:
+    def _edges(self, common: dict[str, Any], colour: Colour, corners_cam: np.ndarray) -> Any:
         return self.make(
             "visualization_msgs/msg/Marker",
             **common,
@@ -110,11 +113,11 @@ class DetectionMessages(MessageBuilder):
             type=_LINE_LIST,
             pose=self.pose(np.zeros(3), np.eye(3)),
             scale=self.vector(np.array([0.05, 0.0, 0.0])),
-            color=self._color(name, 1.0),
+            color=self._color(colour, 1.0),
             points=[self.point(corners_cam[corner]) for edge in BOX_EDGES for corner in edge],
         )
 
-    def _text(self, common: dict[str, Any], name: str, text: str, position: np.ndarray) -> Any:
+    def _text(self, common: dict[str, Any], colour: Colour, text: str, position: np.ndarray) -> Any:
         return self.make(
             "visualization_msgs/msg/Marker",
             **common,
@@ -122,7 +125,7 @@ class DetectionMessages(MessageBuilder):
             type=_TEXT,
             pose=self.pose(position, np.eye(3)),
             scale=self.vector(np.array([0.0, 0.0, 0.6])),
-            color=self._color(name, 1.0),
+            color=self._color(colour, 1.0),
             text=text,
         )
 

@@ -11,6 +11,7 @@ from monotakd_ros.data.detections_to_msg import DetectionMessages
 from monotakd_ros.data.message_types import bag_message_types
 from monotakd_ros.frame import Detections3D, Frame
 from monotakd_ros.geometry.transforms import invert_transform
+from monotakd_ros.visualization.palette import class_colour
 
 DETECTIONS_TOPIC = "/detections"
 MARKERS_TOPIC = "/markers"
@@ -38,8 +39,8 @@ class DetectionBag:
         self._images, self._points = images, points
         self._extrinsics: dict[tuple[str, str], np.ndarray] = {}
 
-    def write(self, frame: Frame, detections: Detections3D) -> None:
-        """Append one frame; without detections its array is empty."""
+    def write(self, frame: Frame, detections: Detections3D, shown: Detections3D) -> None:
+        """Append one frame: all `detections` as an array (empty for none), those `shown` as markers too."""
         stamp_ns, camera = frame.stamp_ns, frame.camera_frame_id
         self._describe(frame, detections)
         info = self._messages.camera_info(frame.camera, stamp_ns, camera)
@@ -52,7 +53,8 @@ class DetectionBag:
             cloud = self._messages.point_cloud(frame.points_lidar, stamp_ns, frame.lidar_frame_id)
             self._bag.write(POINTS_TOPIC, cloud, stamp_ns)
         self._bag.write(DETECTIONS_TOPIC, self._messages.detections(detections, stamp_ns, camera), stamp_ns)
-        self._bag.write(MARKERS_TOPIC, self._messages.markers(detections, stamp_ns, camera), stamp_ns)
+        markers = self._messages.markers(shown, stamp_ns, camera, class_colour)
+        self._bag.write(MARKERS_TOPIC, markers, stamp_ns)
 
     def close(self) -> None:
         """Finish the bag."""

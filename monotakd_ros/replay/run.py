@@ -49,6 +49,7 @@ class ReplayOptions:
         images: whether the bag also holds the camera images (JPEG).
         points: whether the bag also holds the LiDAR clouds.
         max_frames: stop after so many good frames; None takes all.
+        shown_score: boxes below it are neither drawn nor marked; the Detection3DArray holds them all.
     """
 
     strict: bool = False
@@ -57,6 +58,7 @@ class ReplayOptions:
     images: bool = False
     points: bool = False
     max_frames: int | None = None
+    shown_score: float = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,11 +208,12 @@ class _Run:
                 raise
             self._skip(error)
             return
+        shown = detections.select(detections.scores >= self._options.shown_score)
         self._notes.update(dict.fromkeys(self._detector.notes(frame)))
         with output_errors(self._folder), self._timer.stage("write"):
-            self._bag.write(frame, detections)
+            self._bag.write(frame, detections, shown)
         with output_errors(self._folder), self._timer.stage("draw") if self._pictures.wanted else nullcontext():
-            self._pictures.add(frame, detections)
+            self._pictures.add(frame, shown)
         self._tally.add(frame, detections)
         self._on_frame(self._tally)
 

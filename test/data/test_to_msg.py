@@ -60,6 +60,10 @@ def test_detection_in_the_camera_frame(builder, detections):
     assert result.pose.pose == first.bbox.center
 
 
+def colour_of(name):
+    return (255, 0, 0) if name == "Car" else (0, 51, 255)
+
+
 def test_covariance_is_rotated_with_the_box(builder, detections):
     array = serialized(builder.detections(detections, STAMP_NS, "camera_optical"))
     covariance = array.detections[0].results[0].pose.covariance.reshape(6, 6)
@@ -76,11 +80,11 @@ def test_boxes_come_back(builder, detections):
 def test_no_detections_make_an_empty_array(builder):
     nothing = Detections3D.empty(("Car",), CAM_T_LIDAR)
     assert serialized(builder.detections(nothing, STAMP_NS, "c")).detections == []
-    assert [marker.action for marker in serialized(builder.markers(nothing, STAMP_NS, "c")).markers] == [3]
+    assert [marker.action for marker in serialized(builder.markers(nothing, STAMP_NS, "c", colour_of)).markers] == [3]
 
 
 def test_markers(builder, detections):
-    markers = serialized(builder.markers(detections, STAMP_NS, "camera_optical", lifetime_s=0.25)).markers
+    markers = serialized(builder.markers(detections, STAMP_NS, "camera_optical", colour_of, lifetime_s=0.25)).markers
     assert markers[0].action == 3
     assert [marker.type for marker in markers[1:]] == [1, 5, 9] * 2
     assert len({(marker.ns, marker.id) for marker in markers[1:]}) == 6
@@ -89,11 +93,12 @@ def test_markers(builder, detections):
     assert markers[3].text == "Car 0.75 10.2 m"
     assert markers[3].pose.position.y < 1 - 0.75  # above the roof: camera y points down
     assert len(markers[2].points) == 24
-    assert markers[1].color != markers[4].color
+    assert (markers[1].color.r, markers[1].color.a) == pytest.approx((1.0, 0.3))
+    assert (markers[4].color.g, markers[4].color.b) == pytest.approx((0.2, 1.0))
 
 
 def test_marker_edges_are_the_boxes_edges(builder, detections):
-    edges = builder.markers(detections, STAMP_NS, "c").markers[2]
+    edges = builder.markers(detections, STAMP_NS, "c", colour_of).markers[2]
     drawn = {tuple(np.round([point.x, point.y, point.z], 4) + 0.0) for point in edges.points}
     corners = corners_from_boxes(detections.boxes_lidar[:1])[0] @ CAM_T_LIDAR[:3, :3].T
     assert drawn == {tuple(np.round(corner, 4) + 0.0) for corner in corners}
@@ -133,7 +138,7 @@ def test_values_suit_strict_message_classes(make_frame, detections):
     builder = DetectionMessages(lambda name: lambda **fields: _StrictMessage(name, **fields))
     frame = make_frame(0)
     builder.detections(detections, STAMP_NS, "c")
-    builder.markers(detections, STAMP_NS, "c")
+    builder.markers(detections, STAMP_NS, "c", colour_of)
     builder.label_info(("Car",), 0.1, STAMP_NS, "c")
     builder.image(frame.image, STAMP_NS, "c")
     builder.compressed_image(frame.image, "jpeg", STAMP_NS, "c")

@@ -173,6 +173,13 @@ def test_frame_without_detections_gets_an_empty_array(tmp_path: Path) -> None:
     assert [len(array.detections) for array in arrays] == [0] * 10
 
 
+def test_weak_boxes_are_published_but_not_marked(tmp_path: Path, detector: Detector) -> None:
+    options = ReplayOptions(pictures="none", shown_score=1.0)
+    replay(ten_frames(), detector, NAME, tmp_path / "out", options)
+    assert any(array.detections for array in read_typed(tmp_path / "out", "/detections"))
+    assert [len(array.markers) for array in read_typed(tmp_path / "out", "/markers")] == [1] * 10  # DELETEALL
+
+
 def test_second_run_gives_the_same_bytes(tmp_path: Path, detector: Detector) -> None:
     options = ReplayOptions(pictures="none", images=True, points=True)
     for name in ("first", "second"):
