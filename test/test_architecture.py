@@ -17,11 +17,32 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "monotakd_ros"
 ROS_NAMES = frozenset(
-    """
-    ament_index_python builtin_interfaces cv_bridge diagnostic_msgs diagnostic_updater geometry_msgs launch launch_ros
-    message_filters nav_msgs rcl_interfaces rclpy rosbag2_py rosidl_runtime_py sensor_msgs sensor_msgs_py std_msgs
-    std_srvs tf2_geometry_msgs tf2_msgs tf2_py tf2_ros vision_msgs visualization_msgs
-    """.split()
+    {
+        "ament_index_python",
+        "builtin_interfaces",
+        "cv_bridge",
+        "diagnostic_msgs",
+        "diagnostic_updater",
+        "geometry_msgs",
+        "launch",
+        "launch_ros",
+        "message_filters",
+        "nav_msgs",
+        "rcl_interfaces",
+        "rclpy",
+        "rosbag2_py",
+        "rosidl_runtime_py",
+        "sensor_msgs",
+        "sensor_msgs_py",
+        "std_msgs",
+        "std_srvs",
+        "tf2_geometry_msgs",
+        "tf2_msgs",
+        "tf2_py",
+        "tf2_ros",
+        "vision_msgs",
+        "visualization_msgs",
+    }
 )
 
 
