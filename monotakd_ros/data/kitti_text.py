@@ -16,9 +16,14 @@ from monotakd_ros.geometry.transforms import make_transform
 NUM_LABEL_FIELDS = 15
 """type, truncation, occlusion, alpha, 2D box (4), h w l, bottom centre x y z, rotation_y; a 16th is a score."""
 
+UNKNOWN = -1.0
+
 
 def labels_from_text(text: str, cam_T_lidar: np.ndarray, where: str) -> Labels3D:
     """Parse the lines of a `label_2` file.
+
+    The object benchmark gives truncation as a fraction ("0.00" to "1.00"), the tracking benchmark as a flag ("0",
+    "1", "2"). A flag above 0 says only "partly": it becomes -1, unknown.
 
     Args:
         text: the file's content; empty lines are skipped.
@@ -42,7 +47,7 @@ def labels_from_text(text: str, cam_T_lidar: np.ndarray, where: str) -> Labels3D
         if min(values[7:10]) <= 0:
             raise LabelError(f"{where}, line {number}: expected height, width, length > 0, got {values[7:10]}")
         names.append(fields[0])
-        rows.append(values)
+        rows.append([UNKNOWN if _is_tracking_flag(fields[1]) else values[0], *values[1:]])
     table = np.array(rows, dtype=np.float64).reshape(-1, NUM_LABEL_FIELDS - 1)
     return Labels3D(
         boxes_lidar=lidar_boxes_from_kitti(table[:, 7:10], table[:, 10:13], table[:, 13], cam_T_lidar),
@@ -70,8 +75,8 @@ def text_from_labels(labels: Labels3D, cam_T_lidar: np.ndarray) -> str:
             *bottom_center_cam[index],
             rotation_y[index],
         ]
-        truncation, occlusion = _short(labels.truncation[index]), labels.occlusion[index]
-        lines.append(f"{name} {truncation} {occlusion} " + " ".join(f"{number:.9f}" for number in numbers))
+        truncation, occlusion = float(labels.truncation[index]), labels.occlusion[index]
+        lines.append(f"{name} {truncation!r} {occlusion} " + " ".join(f"{number:.9f}" for number in numbers))
     for region in labels.dont_care_px:
         box = " ".join(f"{number:.6f}" for number in region)
         lines.append(f"DontCare -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10")
@@ -161,5 +166,5 @@ def _has_box_img(boxes_img_px: np.ndarray) -> np.ndarray:
     return ~(boxes_img_px == -1).all(axis=1)
 
 
-def _short(value: float) -> str:
-    return repr(float(value)) if value != round(value) else str(int(value))
+def _is_tracking_flag(truncation: str) -> bool:
+    return truncation.isdigit() and int(truncation) > 0

@@ -113,3 +113,10 @@ def test_calibration_text_without_lidar_has_no_extrinsic():
 def test_malformed_calibration(text, message):
     with pytest.raises(CalibrationError, match=message):
         matrix(matrices_from_text(text, "calib.txt"), "P2", (3, 4), "calib.txt")
+
+
+@pytest.mark.parametrize(("written", "read"), [("0.00", 0.0), ("0", 0.0), ("1.00", 1.0), ("1", -1.0), ("2", -1.0)])
+def test_a_tracking_flag_is_no_share(written, read):
+    line = CAR.replace(" 0.10 ", f" {written} ", 1)
+    assert line.split()[1] == written
+    assert labels_from_text(line, AXES, "x").truncation.tolist() == [read]
