@@ -11,13 +11,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from monotakd_ros.config import Config
-from monotakd_ros.data.preprocess import PreparedFrame, collate, prepare
+from monotakd_ros.data.preprocess import PreparedFrame, collate, frame_notes, prepare
 from monotakd_ros.errors import ConfigError
 from monotakd_ros.frame import Detections3D, Frame, FrameBatch
 from monotakd_ros.network.checkpoint import load_student
@@ -124,7 +125,7 @@ class Detector:
 
     def notes(self, frame: Frame) -> tuple[str, ...]:
         """Where this frame's camera goes beyond what training covered, one sentence each."""
-        return prepare(_camera_only(frame), self.config.student.input, self.class_names).notes
+        return frame_notes(frame, self.config.student.input)
 
     def _decode(
         self, batch: FrameBatch, output: StudentOutput, prepared: Sequence[PreparedFrame]
@@ -161,12 +162,4 @@ class Detector:
 
 
 def _camera_only(frame: Frame) -> Frame:
-    return Frame(
-        name=frame.name,
-        stamp_ns=frame.stamp_ns,
-        image=frame.image,
-        camera=frame.camera,
-        camera_frame_id=frame.camera_frame_id,
-        cam_T_lidar=frame.cam_T_lidar,
-        lidar_frame_id=frame.lidar_frame_id,
-    )
+    return replace(frame, points_lidar=None, points_stamp_ns=None, labels=None)

@@ -162,6 +162,12 @@ def network_extrinsic(frame: Frame, config: InputConfig) -> tuple[np.ndarray, tu
     )
 
 
+def frame_notes(frame: Frame, config: InputConfig) -> tuple[str, ...]:
+    """Where a frame's camera and mount go beyond what training covered, one sentence each."""
+    mapping = image_map(frame.camera, config)
+    return coverage_notes(frame.camera, mapping, config) + network_extrinsic(frame, config)[1]
+
+
 def warp_image(image: np.ndarray, mapping: ImageMap) -> np.ndarray:
     """Resize and place an image (H, W, 3) uint8 on the network's canvas; black where there is no content."""
     if (image.shape[1], image.shape[0]) != mapping.resized:
@@ -225,7 +231,7 @@ def prepare(frame: Frame, config: InputConfig, class_names: Sequence[str]) -> Pr
             f"frame {frame.name}: the image lies outside the network's field of view "
             f"(principal point {frame.camera.cx:.0f}, {frame.camera.cy:.0f} px)"
         )
-    cam_T_lidar, mount_notes = network_extrinsic(frame, config)
+    cam_T_lidar, _ = network_extrinsic(frame, config)
     points_img = np.zeros((0, 3), dtype=np.float32)
     if frame.points_lidar is not None and frame.cam_T_lidar is not None:
         points_img = project_cloud(frame.points_lidar, frame.cam_T_lidar, mapping.camera, mapping.valid_px)
@@ -239,7 +245,7 @@ def prepare(frame: Frame, config: InputConfig, class_names: Sequence[str]) -> Pr
         points_img=points_img,
         boxes_lidar=boxes_lidar,
         labels=labels,
-        notes=coverage_notes(frame.camera, mapping, config) + mount_notes,
+        notes=frame_notes(frame, config),
     )
 
 
