@@ -160,7 +160,9 @@ def _read(path: Path) -> Any:
         raise CheckpointError(f"{path}: expected a checkpoint file, found {found}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:  # torch's text advises to load it unsafely
+        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one") from error
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {reason}") from error
 
