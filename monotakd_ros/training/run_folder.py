@@ -102,7 +102,7 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's text advises to load it unsafely
-        raise CheckpointError(f"{path}: not a training state, or a damaged one") from error
+        raise CheckpointError(f"{path}: not a readable training state, or a damaged one") from error
     except (OSError, RuntimeError, EOFError) as error:
         raise CheckpointError(f"{path}: not a readable training state: {error}") from error
     if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
