@@ -18,6 +18,7 @@ from monotakd_ros.cli.source_arguments import add_source_arguments, source_optio
 from monotakd_ros.config import Config, load_config
 from monotakd_ros.data.source import open_source
 from monotakd_ros.detector import resolve_device
+from monotakd_ros.errors import ConfigError
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_student
 from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, check_run_folder, load_state
@@ -75,7 +76,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="continue the run in RUN")
     start.add_argument("--overwrite", action="store_true", help="replace the run in RUN (its cache stays)")
-    start.add_argument("--init", type=Path, metavar="CKPT", help="start from these weights of the same network")
+    add("--init", type=Path, metavar="CKPT", help="start a new run from these weights of the same network")
     add(
         "--cache", type=Path, metavar="DIR", help="folder of prepared frames, to be shared by runs (default: RUN/cache)"
     )
@@ -92,6 +93,8 @@ def _positive(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the sources, train, report."""
+    if arguments.resume and arguments.init is not None:
+        raise ConfigError("--init starts a new run and --resume continues one: give one of them")
     resolve_device(arguments.device)
     check_run_folder(arguments.out, arguments.resume, arguments.overwrite)
     config = _config(arguments)

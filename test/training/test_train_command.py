@@ -8,6 +8,7 @@ import yaml
 import monotakd_ros.cli.train as train_verb
 from monotakd_ros.cli.main import main
 from monotakd_ros.config import to_dict
+from monotakd_ros.network.checkpoint import load_checkpoint
 
 
 @pytest.fixture
@@ -38,6 +39,20 @@ class TestTrainStudent:
         assert "stopped after step 1; continue with --resume" in capsys.readouterr().out
         assert command("--resume") == 0
         assert "3 steps done" in capsys.readouterr().out
+
+    def test_a_replaced_run_may_start_from_given_weights(self, command, tmp_path, capsys):
+        assert command("--steps", "1") == 0
+        weights = tmp_path / "weights.pt"
+        weights.write_bytes((tmp_path / "run" / "final.pt").read_bytes())
+        assert command("--steps", "1", "--init", str(weights), "--overwrite") == 0
+        assert command("--resume", "--init", str(weights)) == 1
+        assert "give one of them" in capsys.readouterr().err
+
+    def test_the_checkpoint_tells_how_images_were_scaled(self, command, tmp_path, training_frames, tiny_config):
+        assert command("--steps", "1") == 0
+        scale = tiny_config.student.input.focal_px / training_frames[0].camera.fx
+        checkpoint = load_checkpoint(tmp_path / "run" / "final.pt")
+        assert checkpoint.config.student.input.trained_scale == pytest.approx((scale, scale))
 
     def test_validation_fraction_is_held_back_from_the_end(self, command, tmp_path, fake_source, capsys):
         assert command("--steps", "1", source=fake_source(10)) == 0
