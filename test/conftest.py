@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 settings.register_profile("no_deadline", deadline=None)  # a loaded machine is no failure
 settings.load_profile("no_deadline")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heed_ctrl_c() -> None:
+    """Tests of Ctrl-C hold also where SIGINT was ignored at the start, as in a shell's background jobs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
