@@ -18,7 +18,8 @@ from monotakd_ros.data.source import open_source
 from monotakd_ros.frame import Frame
 from monotakd_ros.replay.run import ReplayOptions
 from monotakd_ros.shipped import default_checkpoint
-from monotakd_ros.simulation.drive import DriveSettings, SimulatedDrive
+from monotakd_ros.simulation.drive import DriveSettings
+from monotakd_ros.simulation.parallel import default_jobs, rendered_frames
 
 DRIVE_NAME = "drive"
 REPLAY_NAME = "replay"
@@ -72,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _simulate(settings: DriveSettings, out: Path, overwrite: bool) -> None:
-    source = SimulatedDrive(settings)
-    with open_writer(out, "bag", overwrite) as writer:
-        for frame in _with_bar(source.frames(), len(source)):
+    frames = rendered_frames(settings, default_jobs(settings.frames))
+    with open_writer(out, "bag", overwrite) as writer, closing(frames):
+        for frame in _with_bar(frames, settings.frames):
             writer.write(frame)
 
 

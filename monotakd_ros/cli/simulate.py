@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from tqdm import tqdm
 
 from monotakd_ros.data.frame_writers import FrameWriter, open_writer
 from monotakd_ros.errors import OutputError
-from monotakd_ros.simulation.drive import DriveSettings, SimulatedDrive
+from monotakd_ros.simulation.drive import DriveSettings
+from monotakd_ros.simulation.parallel import default_jobs, rendered_frames
 
 DESCRIPTION = """\
 Drive through a street made from a seed (Open3D ray casting, no display needed) and record camera, 64-beam LiDAR,
@@ -49,6 +51,12 @@ def add_parser(subparsers: Any) -> None:
         help="images in a bag: png and raw lose nothing, jpeg is small (default: png)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT, once the new one is complete")
+    parser.add_argument(
+        "--jobs",
+        type=_positive,
+        metavar="N",
+        help="processes that render; the frames do not depend on it (default: cores)",
+    )
     _add_drive_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -79,6 +87,13 @@ def _add_drive_arguments(parser: argparse.ArgumentParser) -> None:
     lidar = parser.add_argument_group("LiDAR")
     lidar.add_argument("--no-lidar", action="store_true", help="record the camera only")
     lidar.add_argument("--lidar-full-circle", action="store_true", help="scan 360 degrees, not just the camera's view")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number >= 1, got {text}")
+    return value
 
 
 def settings_from(args: argparse.Namespace) -> DriveSettings:
@@ -113,15 +128,19 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     writer = open_writer(args.out, args.format, args.overwrite, args.image_encoding)
     try:
-        _record(settings, writer)
+        _record(settings, writer, args.jobs or default_jobs(settings.frames))
     finally:
         if writer.count and args.out.exists():
             print(f"{args.out}: {writer.count} of {settings.frames} frames written")
     return 0
 
 
-def _record(settings: DriveSettings, writer: FrameWriter) -> None:
-    with writer, tqdm(total=settings.frames, desc="simulate", unit="frame", disable=None) as progress:
-        for frame in SimulatedDrive(settings).frames():
+def _record(settings: DriveSettings, writer: FrameWriter, jobs: int) -> None:
+    with (
+        writer,
+        closing(rendered_frames(settings, jobs)) as frames,
+        tqdm(total=settings.frames, desc="simulate", unit="frame", disable=None) as progress,
+    ):
+        for frame in frames:
             writer.write(frame)
             progress.update()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,12 @@ def test_interrupt_keeps_the_frames_so_far(tmp_path: Path, monkeypatch: pytest.M
     source = open_source(out)
     assert len(list(source.frames())) == 1
     source.close()
+
+
+def test_ros2_executables_may_start_processes(tmp_path: Path, repository: Path):
+    """A process that renders imports the main script again, which must not run it again."""
+    command = [sys.executable, str(repository / "scripts" / "simulate"), str(tmp_path / "drive")]
+    options = ["--frames", "3", "--seed", "1", "--jobs", "2", "--width", "64", "--height", "32", "--no-lidar"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 frames written" in done.stdout
