@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,7 @@ def test_ros2_executables_may_start_processes(tmp_path: Path, repository: Path):
     """A process that renders imports the main script again, which must not run it again."""
     command = [sys.executable, str(repository / "scripts" / "simulate"), str(tmp_path / "drive")]
     options = ["--frames", "3", "--seed", "1", "--jobs", "2", "--width", "64", "--height", "32", "--no-lidar"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
     assert "3 of 3 frames written" in done.stdout
