@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.cli.replay_report import report
 from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
 from monotakd_ros.data.source import FrameSource, open_source
@@ -68,7 +69,7 @@ def add_parser(subparsers: Any) -> None:
         help=f"draw and mark only boxes with at least this score (default: {ReplayOptions.shown_score}); "
         "the Detection3DArray holds them all",
     )
-    parser.add_argument("--frames", type=_positive, metavar="N", help="only the first N frames")
+    parser.add_argument("--frames", type=positive_int, metavar="N", help="only the first N frames")
     add_source_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -106,10 +107,3 @@ def replay_with_bar(
                 bar.set_postfix(skipped=len(tally.skipped))
 
         return replay(source, detector, name, out, options, show)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number >= 1, got {text}")
-    return value

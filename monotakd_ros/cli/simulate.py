@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.data.frame_writers import FrameWriter, open_writer
 from monotakd_ros.errors import OutputError
 from monotakd_ros.simulation.drive import DriveSettings
@@ -53,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT, once the new one is complete")
     parser.add_argument(
         "--jobs",
-        type=_positive,
+        type=positive_int,
         metavar="N",
         help="processes that render; the frames do not depend on it (default: cores)",
     )
@@ -87,13 +88,6 @@ def _add_drive_arguments(parser: argparse.ArgumentParser) -> None:
     lidar = parser.add_argument_group("LiDAR")
     lidar.add_argument("--no-lidar", action="store_true", help="record the camera only")
     lidar.add_argument("--lidar-full-circle", action="store_true", help="scan 360 degrees, not just the camera's view")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number >= 1, got {text}")
-    return value
 
 
 def settings_from(args: argparse.Namespace) -> DriveSettings:

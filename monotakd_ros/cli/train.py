@@ -14,6 +14,7 @@ from typing import Any
 from torch.utils.data import ConcatDataset, Dataset, Subset
 from tqdm import tqdm
 
+from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.cli.source_arguments import add_source_arguments, source_options
 from monotakd_ros.config import Config, load_config
 from monotakd_ros.data.source import open_source
@@ -69,8 +70,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="labelled sources to learn from")
     add("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     add("--val-data", type=Path, nargs="+", default=[], metavar="SOURCE", help="labelled sources to validate on")
-    add("--steps", type=_positive, help="number of optimiser steps (default: the config's; with --resume: the run's)")
-    add("--stop-at", type=_positive, metavar="STEP", help="stop after this step, to be resumed later")
+    add(
+        "--steps", type=positive_int, help="optimiser steps (default: the config's; with --resume: the run's)"
+    )
+    add("--stop-at", type=positive_int, metavar="STEP", help="stop after this step, to be resumed later")
     add("--seed", type=int, help="seed of weights, order and augmentation (default: the config's)")
     add("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     start = parser.add_mutually_exclusive_group()
@@ -82,13 +85,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--strict", action="store_true", help="stop at the first unreadable frame instead of skipping it")
     add_source_arguments(parser)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number >= 1, got {text}")
-    return value
 
 
 def run(arguments: argparse.Namespace) -> int:
