@@ -70,9 +70,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="labelled sources to learn from")
     add("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     add("--val-data", type=Path, nargs="+", default=[], metavar="SOURCE", help="labelled sources to validate on")
-    add(
-        "--steps", type=positive_int, help="optimiser steps (default: the config's; with --resume: the run's)"
-    )
+    add("--steps", type=positive_int, help="optimiser steps (default: the config's; with --resume: the run's)")
     add("--stop-at", type=positive_int, metavar="STEP", help="stop after this step, to be resumed later")
     add("--seed", type=int, help="seed of weights, order and augmentation (default: the config's)")
     add("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
