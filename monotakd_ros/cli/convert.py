@@ -10,9 +10,10 @@ from typing import Any
 from tqdm import tqdm
 
 from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
-from monotakd_ros.data.frame_writers import FrameWriter, open_writer
+from monotakd_ros.cli.writer_arguments import add_writer_arguments, require_writable_encoding, writer_from
+from monotakd_ros.data.frame_writers import FrameWriter
 from monotakd_ros.data.source import FrameSource, open_source
-from monotakd_ros.errors import FrameError, OutputError
+from monotakd_ros.errors import FrameError
 
 MAX_NAMED = 10
 """Skipped frames that are named one by one."""
@@ -49,16 +50,8 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SOURCE", type=Path, help=SOURCE_HELP)
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to make")
-    parser.add_argument("--format", choices=("bag", "kitti"), default="bag", help="what to write (default: bag)")
-    parser.add_argument(
-        "--image-encoding",
-        choices=("png", "raw", "jpeg"),
-        default="png",
-        help="images in a bag: png and raw lose nothing, jpeg is small (default: png)",
-    )
+    add_writer_arguments(parser, "folder to make")
     parser.add_argument("--strict", action="store_true", help="stop at the first bad frame, leaving nothing")
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT, once the new one is complete")
     add_source_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -69,9 +62,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         MonotakdError: the source or the output is unusable; OUT is then as it was.
     """
-    if args.image_encoding != "png" and args.format == "kitti":
-        raise OutputError(f"--image-encoding {args.image_encoding}: KITTI folders hold PNG images")
-    writer = open_writer(args.out, args.format, args.overwrite, args.image_encoding)
+    require_writable_encoding(args)
+    writer = writer_from(args)
     source = open_source(args.source, source_options(args))
     skipped: list[FrameError] = []
     try:

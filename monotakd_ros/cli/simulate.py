@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from monotakd_ros.cli.argument_types import positive_int
-from monotakd_ros.data.frame_writers import FrameWriter, open_writer
-from monotakd_ros.errors import OutputError
+from monotakd_ros.cli.writer_arguments import add_writer_arguments, require_writable_encoding, writer_from
+from monotakd_ros.data.frame_writers import FrameWriter
 from monotakd_ros.simulation.drive import DriveSettings
 from monotakd_ros.simulation.parallel import default_jobs, rendered_frames
 
@@ -41,17 +40,9 @@ def add_parser(subparsers: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("out", metavar="OUT", type=Path, help="bag or folder to make")
+    add_writer_arguments(parser, "bag or folder to make")
     parser.add_argument("--frames", type=int, required=True, metavar="N", help="number of frames")
     parser.add_argument("--seed", type=int, required=True, metavar="S", help="decides everything random")
-    parser.add_argument("--format", choices=("bag", "kitti"), default="bag", help="what to write (default: bag)")
-    parser.add_argument(
-        "--image-encoding",
-        choices=("png", "raw", "jpeg"),
-        default="png",
-        help="images in a bag: png and raw lose nothing, jpeg is small (default: png)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT, once the new one is complete")
     parser.add_argument(
         "--jobs",
         type=positive_int,
@@ -117,10 +108,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         MonotakdError: a setting or the output is unusable; OUT is then as it was.
     """
-    if args.image_encoding != "png" and args.format == "kitti":
-        raise OutputError(f"--image-encoding {args.image_encoding}: KITTI folders hold PNG images")
+    require_writable_encoding(args)
     settings = settings_from(args)
-    writer = open_writer(args.out, args.format, args.overwrite, args.image_encoding)
+    writer = writer_from(args)
     try:
         _record(settings, writer, args.jobs or default_jobs(settings.frames))
     finally:

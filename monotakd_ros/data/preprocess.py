@@ -21,6 +21,7 @@ from monotakd_ros.frame import Frame, FrameBatch, Labels3D
 from monotakd_ros.geometry.boxes import transform_boxes
 from monotakd_ros.geometry.camera import CameraModel, pixel_scale_shift
 from monotakd_ros.geometry.transforms import (
+    LIDAR_HEIGHT_M,
     LIDAR_TO_OPTICAL_ROTATION,
     invert_transform,
     nominal_cam_T_lidar,
@@ -32,9 +33,6 @@ IGNORE_LABEL = -1
 
 NEIGHBOUR_CLASSES = {"Van": "Car", "Person_sitting": "Pedestrian"}
 """KITTI types that look so much like a detected class that finding them is no error."""
-
-LIDAR_HEIGHT_M = 1.73
-"""Height of KITTI's LiDAR above the road: where the lidar frame's origin lies."""
 
 MAX_MOUNT_TILT_DEG = 15.0
 """A recorded LiDAR whose x axis is further than this from the viewing direction is replaced by a virtual one."""

@@ -14,6 +14,10 @@ LIDAR_TO_OPTICAL_ROTATION = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 
 """(3, 3) rotation from lidar axes (x forward, y left, z up) to optical axes (x right, y down, z forward)."""
 
 
+LIDAR_HEIGHT_M = 1.73
+"""Height of KITTI's LiDAR above the road: where the lidar frame's origin lies, also a virtual one's."""
+
+
 def make_transform(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
     """Build a (4, 4) float64 transform from a (3, 3) rotation and a (3,) translation in metres."""
     transform = np.eye(4)

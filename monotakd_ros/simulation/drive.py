@@ -13,7 +13,13 @@ import numpy as np
 from monotakd_ros.errors import ConfigError, FrameError
 from monotakd_ros.frame import Frame
 from monotakd_ros.geometry.camera import CameraModel
-from monotakd_ros.geometry.transforms import invert_transform, make_transform, nominal_cam_T_lidar, rotation_about_z
+from monotakd_ros.geometry.transforms import (
+    LIDAR_HEIGHT_M,
+    invert_transform,
+    make_transform,
+    nominal_cam_T_lidar,
+    rotation_about_z,
+)
 from monotakd_ros.simulation import scenery
 from monotakd_ros.simulation.camera_view import SimulatedCamera
 from monotakd_ros.simulation.labelling import Labeller
@@ -28,7 +34,6 @@ from monotakd_ros.simulation.texture import NoiseTexture
 from monotakd_ros.simulation.traffic import Traffic, random_ego, tilt
 
 EPOCH_NS = 1_700_000_000_000_000_000
-LIDAR_HEIGHT_M = 1.73
 STAGES = ("world", "image", "lidar", "labels")
 BLOCKS_BEHIND, BLOCKS_AHEAD = 1, 4
 
