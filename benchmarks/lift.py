@@ -24,7 +24,7 @@ from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
 from monotakd_ros.network.view_transform import ViewTransform
 
 CONFIGS = Path(__file__).resolve().parents[1] / "config"
-MODELS = ("student_r50", "student_small")
+MODELS = ("monotakd_r50", "student_small")
 METHODS = ("frustum", "lift")
 KITTI_FOCAL_PX, KITTI_CENTER_PX = 721.5377, (609.5593, 172.854)
 

@@ -131,8 +131,11 @@ class BevConfig:
     stage_strides: tuple[int, ...] = (1, 2)
     stage_channels: tuple[int, ...] = (128, 256)
     upsample_channels: tuple[int, ...] = (256, 256)
+    adaptation_blocks: int = 0
+    """Self-calibrated blocks between the height collapse and the backbone (camera networks; official weights: 4)."""
 
     def __post_init__(self) -> None:
+        _require(self.adaptation_blocks >= 0, "bev.adaptation_blocks must be >= 0")
         lengths = {
             len(self.stage_layers),
             len(self.stage_strides),
@@ -208,6 +211,24 @@ class PostprocessConfig:
 
 
 @dataclass(frozen=True)
+class ResidualConfig:
+    """The residual branch: a height collapse of its own and the Spatial Alignment Module.
+
+    The branch learns what the teacher's BEV map has and the assistant's lacks. `fusion` says how it joins the visual
+    map F on the way to the backbone:
+
+    - `adapted`: FFM(F + residual), F after the adaptation blocks, the map that IMD teaches. The paper's way.
+    - `collapsed`: FFM(F + residual), F straight from the height collapse, the adaptation blocks bypassed. What the
+      released code does once its commented-out line is switched on.
+    - `off`: the branch is trained beside the detector and does not reach the boxes. What the released code does.
+    """
+
+    fusion: Literal["adapted", "collapsed", "off"] = "adapted"
+    assistant_branch: bool = False
+    """Carry the released code's assistant: a third height collapse, fed with measured depth, before the same SAM."""
+
+
+@dataclass(frozen=True)
 class StudentConfig:
     """The camera detector."""
 
@@ -217,8 +238,94 @@ class StudentConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     lift: LiftConfig = field(default_factory=LiftConfig)
     bev: BevConfig = field(default_factory=BevConfig)
+    residual: ResidualConfig | None = None
+    """None: no residual branch (the student of CMKD, and what is deployed when `fusion` is off)."""
     head: HeadConfig = field(default_factory=HeadConfig)
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.head.class_names
+
+
+@dataclass(frozen=True)
+class AssistantConfig:
+    """The teaching assistant: the student's trunk, lifted with measured depth. All else is the student's section."""
+
+    cell_depth: Literal["nearest", "mean"] = "nearest"
+    """Depth of a feature cell with several LiDAR points. `nearest`: what is in front hides the rest, as for the
+    student's depth loss. `mean`: the official code's average."""
+
+
+@dataclass(frozen=True)
+class LidarEncoderConfig:
+    """VoxelResBackBone8x: submanifold residual blocks and strided sparse convolutions.
+
+    The first stage keeps the voxels' resolution, every other halves it; the last stage has no padding along z.
+    """
+
+    channels: tuple[int, ...] = (16, 32, 64, 64)
+    """Per stage."""
+    blocks: int = 2
+    """Residual blocks per stage."""
+    out_channels: int = 64
+    """Of the last convolution, which halves z once more; the BEV map has this times the heights left."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.channels) >= 2, "teacher.encoder.channels: at least two stages are needed")
+        _require(all(count >= 1 for count in (*self.channels, self.out_channels)), "teacher.encoder: channels >= 1")
+        _require(self.blocks >= 0, "teacher.encoder.blocks must be >= 0")
+
+    @property
+    def stride(self) -> int:
+        """LiDAR voxels per BEV cell along x and y."""
+        return 2 ** (len(self.channels) - 1)
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """The LiDAR detector: SECOND with the residual sparse backbone."""
+
+    grid: GridConfig = GridConfig(voxel_size_m=(0.04, 0.04, 0.1))
+    max_points_per_voxel: int = 5
+    max_voxels: int = 40000
+    encoder: LidarEncoderConfig = field(default_factory=LidarEncoderConfig)
+    bev: BevConfig = field(default_factory=BevConfig)
+    """`collapse_channels` is the encoder's output: out_channels x heights left."""
+    head: HeadConfig = field(default_factory=HeadConfig)
+    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
+
+    def __post_init__(self) -> None:
+        _require(self.max_points_per_voxel >= 1, "teacher.max_points_per_voxel must be >= 1")
+        _require(self.max_voxels >= 1, "teacher.max_voxels must be >= 1")
+        columns, rows, heights = self.grid.build().shape_xyz
+        stride = self.encoder.stride
+        _require(
+            columns % stride == 0 and rows % stride == 0,
+            f"teacher.grid: {columns} x {rows} voxels are no multiple of the encoder's stride {stride}",
+        )
+        channels = self.encoder.out_channels * self.bev_heights
+        _require(
+            self.bev_heights >= 1 and self.bev.collapse_channels == channels,
+            f"teacher.bev.collapse_channels: the encoder leaves {self.bev_heights} heights of {heights} and gives "
+            f"{channels} channels, got {self.bev.collapse_channels}",
+        )
+        _require(self.bev.adaptation_blocks == 0, "teacher.bev.adaptation_blocks: camera networks only")
+
+    @property
+    def bev_heights(self) -> int:
+        """Heights that the encoder leaves: every stage but the first halves, the last without padding, then again."""
+        heights = self.grid.build().shape_xyz[2] + 1
+        for _ in self.encoder.channels[1:-1]:
+            heights = (heights - 1) // 2 + 1
+        return ((heights - 3) // 2 + 1 - 3) // 2 + 1
+
+    @property
+    def bev_grid(self) -> VoxelGrid:
+        """The BEV map's cells (one voxel high)."""
+        stride, size = self.encoder.stride, self.grid.voxel_size_m
+        height = self.grid.range_m[5] - self.grid.range_m[2]
+        return VoxelGrid(self.grid.range_m, (size[0] * stride, size[1] * stride, height))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -295,7 +402,26 @@ class Config:
 
     name: str
     student: StudentConfig = field(default_factory=StudentConfig)
+    assistant: AssistantConfig = field(default_factory=AssistantConfig)
+    teacher: TeacherConfig | None = None
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        if self.teacher is not None:
+            _require_common_bev(self.student, self.teacher)
+
+
+def _require_common_bev(student: StudentConfig, teacher: TeacherConfig) -> None:
+    """Distillation compares maps and head outputs cell by cell: they must mean the same."""
+    cells, own_cells = teacher.bev_grid.shape_xyz[:2], student.grid.build().shape_xyz[:2]
+    pairs = {
+        "grid.range_m": (teacher.grid.range_m, student.grid.range_m),
+        "BEV cells (x, y)": (cells, own_cells),
+        "bev.collapse_channels": (teacher.bev.collapse_channels, student.bev.collapse_channels),
+        "head": (teacher.head, student.head),
+    }
+    for name, (given, expected) in pairs.items():
+        _require(given == expected, f"teacher: {name} differs from the student's: expected {expected}, got {given}")
 
 
 def load_config(path: Path | str) -> Config:
@@ -366,6 +492,8 @@ def _parse(hint: Any, value: Any, key: str) -> Any:
         return from_dict(typing.cast(type, hint), value, key)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
+        if value is False and "off" in args:  # YAML 1.1 reads a bare `off` so
+            value = "off"
         if value in args:
             return value
         raise ConfigError(f"{key}: expected one of {', '.join(map(repr, args))}, got {value!r}")

@@ -110,6 +110,7 @@ class FrameBatch:
         names: B frame names.
         points_img: per frame (M, 3) float32 u px, v px, depth m of the LiDAR points in the network image; empty
             when there is no cloud.
+        points_lidar: per frame (M, 4) float32 x, y, z, intensity of the same points, lidar.
         boxes_lidar: per frame (N, 7) float32; None when unlabelled.
         labels: per frame (N,) int64 class index; None when unlabelled.
     """
@@ -120,6 +121,7 @@ class FrameBatch:
     cam_T_lidar: torch.Tensor
     names: tuple[str, ...]
     points_img: tuple[torch.Tensor, ...] = ()
+    points_lidar: tuple[torch.Tensor, ...] = ()
     boxes_lidar: tuple[torch.Tensor, ...] | None = None
     labels: tuple[torch.Tensor, ...] | None = None
 
@@ -136,6 +138,7 @@ class FrameBatch:
             cam_T_lidar=self.cam_T_lidar.to(device, non_blocking=True),
             names=self.names,
             points_img=move(self.points_img),
+            points_lidar=move(self.points_lidar),
             boxes_lidar=None if self.boxes_lidar is None else move(self.boxes_lidar),
             labels=None if self.labels is None else move(self.labels),
         )

@@ -119,7 +119,7 @@ def test_shipped_small_student_is_small(repository):
 
 def test_paper_student_has_the_published_size(repository):
     with torch.device("meta"):
-        student = build_student(load_config(repository / "config" / "student_r50.yaml").student)
+        student = build_student(load_config(repository / "config" / "monotakd_r50.yaml").student)
     detection_parts = 45_004_673 - 726_016  # published CMKD student less its adaptation blocks, which come later
     assert sum(item.numel() for item in student.parameters()) == detection_parts
     assert student.head.anchors.shape == (157_920, 7)
