@@ -44,7 +44,7 @@ def deform_conv2d(
         y, x_ = _tap_positions(offset.to(wide), weight.shape[2:], stride, padding, dilation)
         entries, weights = _corners(y, x_, x.shape[-2:])
         out = _sum_taps(x.to(wide), weight.to(wide), entries, weights)
-    return out.unflatten(2, size).to(x.dtype)
+    return out.view(len(x), *size, len(weight)).permute(0, 3, 1, 2).to(x.dtype)
 
 
 class DeformableConv2d(nn.Module):
@@ -122,10 +122,8 @@ def _neighbours(position: torch.Tensor, size: int) -> list[tuple[torch.Tensor, t
 
 
 def _sum_taps(x: torch.Tensor, weight: torch.Tensor, entries: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """(B, O, Yo * Xo): per output cell the weighted sum of what the taps make of the cells they read."""
-    out_channels = weight.shape[0]
-    kernel = weight.flatten(2).permute(1, 2, 0).flatten(1)  # (C, K * O)
-    products = x.flatten(2).transpose(1, 2).flatten(0, 1) @ kernel  # (B * Y * X, K * O)
-    table = products.view(-1, out_channels)
-    out = F.embedding_bag(entries, table, mode="sum", per_sample_weights=weights)
-    return out.unflatten(0, (len(x), -1)).transpose(1, 2)
+    """(B * Yo * Xo, O): per output cell the weighted sum of what the taps make of the cells they read."""
+    cells = x.permute(0, 2, 3, 1).flatten(0, 2)  # (B * Y * X, C)
+    kernel = weight.permute(1, 2, 3, 0).flatten(1)  # (C, K * O)
+    products = (cells @ kernel).view(-1, len(weight))  # one row per (frame, cell, tap)
+    return F.embedding_bag(entries, products, mode="sum", per_sample_weights=weights)
