@@ -1,0 +1,296 @@
+"""Sparse 3D convolution in plain torch: features at the active sites of a grid, and the pairs of sites that meet.
+
+A rulebook lists, per kernel tap, which input site adds to which output site. A convolution then gathers the inputs of
+one tap, multiplies them with that tap's matrix and adds the products to the outputs, tap after tap. Within one tap no
+output repeats, so the sum has a fixed order on every device. Indices are (batch, z, y, x).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class SparseTensor:
+    """Features at the active sites of a batch of grids.
+
+    Attributes:
+        features: (N, C).
+        indices: (N, 4) int64 batch, z, y, x; unique rows in lexicographic order.
+        spatial_shape: (Z, Y, X).
+        batch_size: number of grids; some may have no active site.
+    """
+
+    features: torch.Tensor
+    indices: torch.Tensor
+    spatial_shape: Triple
+    batch_size: int
+
+    def with_features(self, features: torch.Tensor) -> SparseTensor:
+        """Other features (N, C') at the same sites."""
+        return replace(self, features=features)
+
+    def dense(self) -> torch.Tensor:
+        """(B, C, Z, Y, X), exactly 0 where no site is active."""
+        channels, cells = self.features.shape[1], math.prod(self.spatial_shape)
+        sites = self.indices[:, 0] * channels * cells + linear_keys(self.indices[:, 1:], self.spatial_shape)
+        places = sites[:, None] + cells * torch.arange(channels, device=sites.device)
+        flat = self.features.new_zeros(self.batch_size * channels * cells)
+        flat = flat.index_copy(0, places.flatten(), self.features.flatten())
+        return flat.view(self.batch_size, channels, *self.spatial_shape)
+
+
+def linear_keys(indices: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Position (N,) int64 of each row of `indices` (N, D) in a C-contiguous grid; the first axis may be open-ended.
+
+    Args:
+        indices: (N, D) int64.
+        shape: sizes of the last axes, D of them or D - 1.
+    """
+    keys = indices[:, 0]
+    for axis, size in enumerate(shape[len(shape) - indices.shape[1] + 1 :], start=1):
+        keys = keys * size + indices[:, axis]
+    return keys
+
+
+class TapPairs(NamedTuple):
+    """Sites that meet at one kernel tap; no input and no output occurs twice.
+
+    Attributes:
+        tap: index of the tap in the kernel, C order.
+        inputs: (P,) int64 rows of the input features.
+        outputs: (P,) int64 rows of the output features.
+    """
+
+    tap: int
+    inputs: torch.Tensor
+    outputs: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Rulebook:
+    """All pairs of a convolution, made once per resolution and handed to every submanifold convolution there.
+
+    Attributes:
+        taps: taps with at least one pair.
+        center: the tap at which every site meets itself, not listed in `taps`; None where there is none.
+        num_taps: size of the kernel.
+        num_outputs: number of output sites.
+
+    Source: Graham et al., CVPR 2018, "3D Semantic Segmentation with Submanifold Sparse Convolutional Networks", sec. 3.
+    """
+
+    taps: tuple[TapPairs, ...]
+    center: int | None
+    num_taps: int
+    num_outputs: int
+
+    @property
+    def num_pairs(self) -> int:
+        """Products of a C_in x C_out matrix and a feature, the centre tap's among them."""
+        return sum(len(pairs.inputs) for pairs in self.taps) + (0 if self.center is None else self.num_outputs)
+
+
+def submanifold_rulebook(x: SparseTensor, kernel: Triple = (3, 3, 3)) -> Rulebook:
+    """Pairs of active sites at most half a kernel apart; outputs are the input sites.
+
+    Sites are sorted, so one search per (z, y) finds a site's first neighbour in that row and the others follow it;
+    and half the taps will do, the opposite tap pairing the same sites the other way round.
+
+    Args:
+        x: active sites.
+        kernel: odd sizes.
+    """
+    num_taps, count = math.prod(kernel), len(x.indices)
+    neighbours, found = _later_neighbours(x, kernel)
+    tap, site = torch.nonzero(found, as_tuple=True)
+    sizes = found.sum(dim=1).tolist()
+    sites, partners = site.split(sizes), neighbours[tap, site].split(sizes)
+    taps = []
+    for offset, (earlier, later) in enumerate(zip(sites, partners), start=1):
+        if len(earlier):
+            taps.append(TapPairs(num_taps // 2 + offset, later, earlier))
+            taps.append(TapPairs(num_taps // 2 - offset, earlier, later))
+    return Rulebook(tuple(taps), num_taps // 2, num_taps, count)
+
+
+def _later_neighbours(x: SparseTensor, kernel: Triple) -> tuple[torch.Tensor, torch.Tensor]:
+    """Per tap behind the centre (K // 2 of them, C order) and site: row of the neighbour, and whether there is one."""
+    half_z, half_y, half_x = (size // 2 for size in kernel)
+    # Empty margins, so that a step over the grid's edge meets no site.
+    shape = (x.spatial_shape[0] + half_z, x.spatial_shape[1] + half_y, x.spatial_shape[2] + half_x)
+    keys = linear_keys(x.indices, shape)
+    count, row, plane = len(keys), shape[2], shape[1] * shape[2]
+    neighbours, found = [], []
+    for step_z, step_y in product(range(half_z + 1), range(-half_y, half_y + 1)):
+        if (step_z, step_y) < (0, 0):
+            continue
+        own_row = (step_z, step_y) == (0, 0)
+        target = keys + (step_z * plane + step_y * row + (1 if own_row else -half_x))
+        place = torch.searchsorted(keys, target) if not own_row else torch.arange(1, count + 1, device=keys.device)
+        for _ in range(half_x if own_row else kernel[2]):
+            neighbour = place.clamp(max=max(count - 1, 0))
+            hit = keys[neighbour] == target
+            neighbours.append(neighbour)
+            found.append(hit)
+            place, target = place + hit, target + 1
+    if not found:  # a kernel of one tap
+        return keys.new_zeros((0, count)), keys.new_zeros((0, count), dtype=torch.bool)
+    return torch.stack(neighbours), torch.stack(found)
+
+
+def strided_rulebook(
+    x: SparseTensor, kernel: Triple, stride: Triple, padding: Triple
+) -> tuple[Rulebook, torch.Tensor, Triple]:
+    """Pairs of a strided convolution: every output whose window holds an active site becomes active.
+
+    Returns:
+        The rulebook, the output indices (M, 4) int64 in order, and the output's (Z, Y, X).
+    """
+    sizes = zip(x.spatial_shape, kernel, stride, padding)
+    shape = tuple((size + 2 * pad - width) // step + 1 for size, width, step, pad in sizes)
+    axes = [_outputs_per_tap(x.indices[:, 1 + a], kernel[a], stride[a], padding[a], shape[a]) for a in range(3)]
+    keys_zy, valid_zy = _combine((x.indices[:, :1].T * shape[0] + axes[0][0], axes[0][1]), axes[1], shape[1])
+    keys, valid = _combine((keys_zy, valid_zy), axes[2], shape[2])  # (K, N) each
+    tap, inputs = torch.nonzero(valid, as_tuple=True)
+    output_keys, outputs = torch.unique(keys[tap, inputs], return_inverse=True)
+    sizes = valid.sum(dim=1).tolist()
+    pairs = enumerate(zip(inputs.split(sizes), outputs.split(sizes)))
+    taps = tuple(TapPairs(index, ins, outs) for index, (ins, outs) in pairs if len(ins))
+    rulebook = Rulebook(taps, None, len(sizes), len(output_keys))
+    return rulebook, _unravel(output_keys, shape), shape
+
+
+def _outputs_per_tap(
+    position: torch.Tensor, kernel: int, stride: int, padding: int, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Along one axis, per tap and input (kernel, N): the output that reads it there, and whether there is one."""
+    shifted = position + padding - torch.arange(kernel, device=position.device)[:, None]
+    output = torch.div(shifted, stride, rounding_mode="floor")
+    return output, (output * stride == shifted) & (output >= 0) & (output < size)
+
+
+def _combine(
+    outer: tuple[torch.Tensor, torch.Tensor], inner: tuple[torch.Tensor, torch.Tensor], size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and validity of every pair of taps of two axes, the inner one of `size` cells: (K1 * K2, N) each."""
+    keys = outer[0][:, None] * size + inner[0]
+    return keys.flatten(0, 1), (outer[1][:, None] & inner[1]).flatten(0, 1)
+
+
+def _unravel(keys: torch.Tensor, shape: Triple) -> torch.Tensor:
+    """Indices (M, 4) of linear keys (M,)."""
+    columns = []
+    for size in reversed(shape):
+        columns.append(keys % size)
+        keys = torch.div(keys, size, rounding_mode="floor")
+    return torch.stack([keys, *reversed(columns)], dim=1)
+
+
+class GatherMultiplyScatter(torch.autograd.Function):
+    """Features (N, C_in), weight (C_out, K, C_in) and bias (C_out,) or None -> (M, C_out).
+
+    The gathered rows are not kept: the backward pass gathers again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, rulebook: Rulebook
+    ) -> torch.Tensor:
+        ctx.save_for_backward(features, weight)
+        ctx.rulebook = rulebook
+        output = features.new_zeros((rulebook.num_outputs, len(weight)))
+        if bias is not None:
+            output += bias
+        if rulebook.center is not None:
+            output.addmm_(features, weight[:, rulebook.center].T)
+        for tap, inputs, outputs in rulebook.taps:
+            output.index_add_(0, outputs, features.index_select(0, inputs) @ weight[:, tap].T)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        features, weight = ctx.saved_tensors
+        rulebook, needs = ctx.rulebook, ctx.needs_input_grad
+        grad = grad.contiguous()
+        grad_features = torch.zeros_like(features) if needs[0] else None
+        grad_weight = weight.new_zeros((weight.shape[1], len(weight), weight.shape[2])) if needs[1] else None
+        if rulebook.center is not None:
+            if grad_features is not None:
+                grad_features.addmm_(grad, weight[:, rulebook.center])
+            if grad_weight is not None:
+                grad_weight[rulebook.center] = grad.T @ features
+        for tap, inputs, outputs in rulebook.taps:
+            rows = grad.index_select(0, outputs)
+            if grad_features is not None:
+                grad_features.index_add_(0, inputs, rows @ weight[:, tap])
+            if grad_weight is not None:
+                grad_weight[tap] = rows.T @ features.index_select(0, inputs)
+        grad_weight = None if grad_weight is None else grad_weight.transpose(0, 1)
+        return grad_features, grad_weight, grad.sum(dim=0) if needs[2] else None, None
+
+
+class _SparseConv(nn.Module):
+    """Weight (C_out, kz, ky, kx, C_in), the layout of spconv 2, and bias; initialised as torch's convolutions are."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Triple, bias: bool) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.weight = nn.Parameter(torch.empty(out_channels, *kernel, in_channels))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        bound = 1 / math.sqrt(math.prod(kernel) * in_channels)
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[-1]}, {len(self.weight)}, kernel={self.kernel}, bias={self.bias is not None}"
+
+    def convolve(self, features: torch.Tensor, rulebook: Rulebook) -> torch.Tensor:
+        """Output features (M, C_out) of the rulebook's outputs; float32 whatever autocast says."""
+        autocast = torch.is_autocast_enabled(features.device.type)
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float() if autocast else features
+            return GatherMultiplyScatter.apply(features, self.weight.flatten(1, 3), self.bias, rulebook)
+
+
+class SubmanifoldConv3d(_SparseConv):
+    """A convolution whose output sites are its input sites: (N, C_in) -> (N, C_out); kernel sizes are odd."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Triple = (3, 3, 3), bias: bool = True) -> None:
+        assert all(size % 2 for size in kernel), f"a submanifold kernel has odd sizes, got {kernel}"
+        super().__init__(in_channels, out_channels, kernel, bias)
+
+    def forward(self, x: SparseTensor, rulebook: Rulebook) -> SparseTensor:
+        """`rulebook` is `submanifold_rulebook` of these sites and this kernel."""
+        return x.with_features(self.convolve(x.features, rulebook))
+
+
+class SparseConv3d(_SparseConv):
+    """A strided convolution, active wherever its window holds an active site."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: Triple,
+        stride: Triple,
+        padding: Triple = (0, 0, 0),
+        bias: bool = False,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel, bias)
+        self.stride, self.padding = stride, padding
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        rulebook, indices, shape = strided_rulebook(x, self.kernel, self.stride, self.padding)
+        return SparseTensor(self.convolve(x.features, rulebook), indices, shape, x.batch_size)
