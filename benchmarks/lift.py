@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from monotakd_ros.config import StudentConfig, load_config
+from monotakd_ros.frame import FrameBatch
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
 from monotakd_ros.network.view_transform import ViewTransform
 
@@ -80,10 +81,13 @@ def frustum_method(view: ViewTransform, inputs: Inputs) -> Callable[[], torch.Te
 
 
 def lift_method(view: ViewTransform, inputs: Inputs) -> Callable[[], torch.Tensor]:
-    """The lift, its plan already in the cache."""
+    """Softmax and lift, the calibrations' plans already in the cache."""
+    batch, _, rows, columns = inputs.features.shape
+    images = torch.zeros((batch, 3, 8 * rows, 8 * columns), dtype=torch.uint8, device=inputs.features.device)
+    frames = FrameBatch(images, inputs.valid_px, inputs.img_P_cam, inputs.cam_T_lidar, ("",) * batch)
 
     def run() -> torch.Tensor:
-        return view(inputs.features, inputs.depth_logits, inputs.img_P_cam, inputs.cam_T_lidar, inputs.valid_px)
+        return view(inputs.features, inputs.depth_logits.softmax(dim=1), view.batch_plan(frames))
 
     return run
 

@@ -61,6 +61,7 @@ def made_up_frame(config: Config, index: int) -> TrainingFrame:
         img_P_cam=model.img_P_cam,
         cam_T_lidar=nominal_cam_T_lidar(),
         points_img=points.astype(np.float32),
+        points_lidar=np.zeros((POINTS_PER_FRAME, 4), dtype=np.float32),
         boxes_lidar=boxes.astype(np.float32),
         labels=np.zeros(BOXES_PER_FRAME, dtype=np.int64),
     )

@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -401,6 +401,7 @@ class Config:
     """One YAML file of `config/`."""
 
     name: str
+    _: KW_ONLY
     student: StudentConfig = field(default_factory=StudentConfig)
     assistant: AssistantConfig = field(default_factory=AssistantConfig)
     teacher: TeacherConfig | None = None

@@ -19,11 +19,13 @@ import torch
 
 from monotakd_ros.config import Config
 from monotakd_ros.data.preprocess import PreparedFrame, collate, frame_notes, prepare
-from monotakd_ros.errors import ConfigError
+from monotakd_ros.errors import ConfigError, FrameError
 from monotakd_ros.frame import Detections3D, Frame, FrameBatch
-from monotakd_ros.network.checkpoint import load_student
+from monotakd_ros.network.anchor_head import DecodedBoxes
+from monotakd_ros.network.checkpoint import Network, load_network
+from monotakd_ros.network.detection_output import DetectionOutput
 from monotakd_ros.network.position_covariance import position_covariance
-from monotakd_ros.network.student import Student, StudentOutput
+from monotakd_ros.network.student import Student
 
 logger = logging.getLogger(__name__)
 
@@ -65,43 +67,54 @@ def resolve_device(name: str) -> torch.device:
 
 
 class Detector:
-    """Finds 3D boxes in frames with a trained student.
+    """Finds 3D boxes in frames with a trained network: the student, or an assistant or teacher where clouds are.
 
-    Source: MonoTAKD (arXiv 2404.04910), camera student; see `network/student.py`.
+    Source: MonoTAKD (arXiv 2404.04910); see `network/student.py`, `network/assistant.py`, `network/teacher.py`.
     """
 
-    def __init__(self, student: Student, config: Config, device: torch.device | str = "cpu") -> None:
+    def __init__(self, network: Network, config: Config, device: torch.device | str = "cpu") -> None:
         self.config = config
         self.device = torch.device(device)
-        self._student = student.to(self.device).eval()
+        self._network = network.to(self.device).eval()
         self._noted: set[str] = set()
 
     @classmethod
     def from_checkpoint(cls, path: Path | str, device: str = "cpu") -> Detector:
-        """Load a checkpoint, which carries its config.
+        """Load a checkpoint, which carries its config and says which network it is.
 
         Raises:
             CheckpointError: unreadable, of another model, or with missing or mis-shaped keys.
             ConfigError: the device is not there.
         """
         target = resolve_device(device)
-        student, config = load_student(path, target)
-        return cls(student, config, target)
+        network, checkpoint = load_network(path, target)
+        return cls(network, checkpoint.config, target)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Class names in label order."""
-        return self.config.student.class_names
+        return self._network.config.class_names
+
+    @property
+    def score_threshold(self) -> float:
+        """Lowest score of a detection."""
+        return self._network.config.postprocess.score_threshold
+
+    @property
+    def needs_cloud(self) -> bool:
+        """Whether frames must carry a LiDAR cloud: true of assistant and teacher."""
+        return not isinstance(self._network, Student)
 
     def detect(self, frame: Frame, timer: StageTimer | None = None) -> Detections3D:
         """Detect boxes in one frame.
 
         Args:
-            frame: image and camera; cloud and labels are not looked at.
+            frame: image and camera, and for an assistant or teacher the cloud; a student does not look at it. Labels
+                are not looked at.
             timer: collects the seconds of the stages `prepare`, `network` and `decode`.
 
         Raises:
-            FrameError: the image contradicts its camera.
+            FrameError: the image contradicts its camera, or the cloud that the network needs is missing.
         """
         return self.detect_batch([frame], timer)[0]
 
@@ -115,11 +128,12 @@ class Detector:
             return timer.stage(name) if timer else nullcontext()
 
         with stage("prepare"):
-            prepared = [prepare(_camera_only(frame), self.config.student.input, self.class_names) for frame in frames]
+            inputs = [self._input(frame) for frame in frames]
+            prepared = [prepare(frame, self.config.student.input, self.class_names) for frame in inputs]
             self._log_notes(prepared)
             batch = collate(prepared).to(self.device)
         with stage("network"):
-            output = self._student(batch)
+            output = self._network(batch)
         with stage("decode"):
             return self._decode(batch, output, prepared)
 
@@ -127,31 +141,48 @@ class Detector:
         """Where this frame's camera goes beyond what training covered, one sentence each."""
         return frame_notes(frame, self.config.student.input)
 
-    def _decode(
-        self, batch: FrameBatch, output: StudentOutput, prepared: Sequence[PreparedFrame]
-    ) -> list[Detections3D]:
-        bins = self.config.student.depth.build()
-        results = []
-        for index, boxes in enumerate(self._student.decode(output)):
-            covariance = position_covariance(
-                output.depth_logits[index],
-                boxes.boxes,
-                batch.img_P_cam[index],
-                batch.cam_T_lidar[index],
-                batch.valid_px[index],
-                bins,
+    def _input(self, frame: Frame) -> Frame:
+        """The part of a frame that the network may look at."""
+        if not self.needs_cloud:
+            return replace(frame, points_lidar=None, points_stamp_ns=None, labels=None)
+        if frame.points_lidar is None or frame.cam_T_lidar is None:
+            lacking = "LiDAR cloud" if frame.points_lidar is None else "LiDAR extrinsic"
+            network = type(self._network).__name__.lower()
+            raise FrameError(
+                f"frame {frame.name}: no {lacking}, which the {network} detects with; a student needs none"
             )
+        return replace(frame, labels=None)
+
+    def _decode(
+        self, batch: FrameBatch, output: DetectionOutput, prepared: Sequence[PreparedFrame]
+    ) -> list[Detections3D]:
+        results = []
+        for index, boxes in enumerate(self._network.decode(output)):
             results.append(
                 Detections3D(
                     boxes_lidar=boxes.boxes.float().cpu().numpy(),
                     scores=boxes.scores.float().cpu().numpy(),
                     labels=boxes.labels.cpu().numpy(),
                     class_names=self.class_names,
-                    covariance_lidar=covariance.float().cpu().numpy(),
+                    covariance_lidar=self._covariance(batch, output, boxes, index),
                     cam_T_lidar=np.array(prepared[index].cam_T_lidar),
                 )
             )
         return results
+
+    def _covariance(self, batch: FrameBatch, output: DetectionOutput, boxes: DecodedBoxes, index: int) -> np.ndarray:
+        """(N, 3, 3) of one frame's boxes; zero, which means unknown, for a teacher, which has no depth distribution."""
+        if output.depth is None:
+            return np.zeros((len(boxes), 3, 3), dtype=np.float32)
+        covariance = position_covariance(
+            output.depth[index],
+            boxes.boxes,
+            batch.img_P_cam[index],
+            batch.cam_T_lidar[index],
+            batch.valid_px[index],
+            self.config.student.depth.build(),
+        )
+        return covariance.float().cpu().numpy()
 
     def _log_notes(self, prepared: Sequence[PreparedFrame]) -> None:
         for frame in prepared:
@@ -159,7 +190,3 @@ class Detector:
                 if note not in self._noted:
                     self._noted.add(note)
                     logger.warning("from frame %s on: %s", frame.name, note)
-
-
-def _camera_only(frame: Frame) -> Frame:
-    return replace(frame, points_lidar=None, points_stamp_ns=None, labels=None)

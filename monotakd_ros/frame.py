@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from monotakd_ros.errors import FrameError
 from monotakd_ros.geometry.boxes import empty_boxes
 from monotakd_ros.geometry.camera import CameraModel
 
@@ -124,6 +125,18 @@ class FrameBatch:
     points_lidar: tuple[torch.Tensor, ...] = ()
     boxes_lidar: tuple[torch.Tensor, ...] | None = None
     labels: tuple[torch.Tensor, ...] | None = None
+
+    def require_clouds(self, network: str) -> None:
+        """Check that every frame of the batch has a cloud, which may be empty.
+
+        Raises:
+            FrameError: clouds are missing; the message says that `network` needs them.
+        """
+        if not len(self.points_img) == len(self.points_lidar) == len(self.names):
+            raise FrameError(
+                f"{network} needs the LiDAR cloud of every frame: expected {len(self.names)}, got "
+                f"{len(self.points_lidar)}"
+            )
 
     def to(self, device: torch.device | str) -> FrameBatch:
         """The same batch with every tensor on `device`."""

@@ -1,4 +1,4 @@
-"""The door between frames and boxes, with a tiny untrained student."""
+"""The door between frames and boxes, with tiny untrained networks."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from monotakd_ros.config import (
     GridConfig,
     HeadConfig,
     InputConfig,
+    LidarEncoderConfig,
     PostprocessConfig,
     StudentConfig,
+    TeacherConfig,
 )
 from monotakd_ros.detector import Detector, StageTimer, resolve_device
 from monotakd_ros.errors import CheckpointError, ConfigError, FrameError
 from monotakd_ros.frame import Frame
 from monotakd_ros.geometry.camera import CameraModel
-from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
-from monotakd_ros.network.checkpoint import save_checkpoint
+from monotakd_ros.geometry.transforms import LIDAR_HEIGHT_M, nominal_cam_T_lidar, rotation_about_z, transform_points
+from monotakd_ros.network.checkpoint import build_network, save_checkpoint
 from monotakd_ros.network.student import build_student
 
 CONFIG = Config(
@@ -33,6 +35,13 @@ CONFIG = Config(
         input=InputConfig(width=128, height=64, focal_px=70.0, center_px=(63.0, 30.0), trained_scale=(0.5, 0.5)),
         grid=GridConfig((2.0, -8.0, -3.0, 18.0, 8.0, 1.0), (1.0, 1.0, 1.0)),
         encoder=EncoderConfig("basic", (1, 1, 1, 1), 8, (8, 8, 8, 8), 4, 4, 8, (2,), 0.0),
+        bev=BevConfig(8, (1,), (1,), (8,), (8,)),
+        head=HeadConfig(placement="cell_center"),
+        postprocess=PostprocessConfig(score_threshold=0.0099, max_boxes=20),
+    ),
+    teacher=TeacherConfig(
+        grid=GridConfig((2.0, -8.0, -3.0, 18.0, 8.0, 1.0), (0.25, 0.25, 0.25)),
+        encoder=LidarEncoderConfig(channels=(4, 6, 8), blocks=1, out_channels=8),
         bev=BevConfig(8, (1,), (1,), (8,), (8,)),
         head=HeadConfig(placement="cell_center"),
         postprocess=PostprocessConfig(score_threshold=0.0099, max_boxes=20),
@@ -111,12 +120,77 @@ def test_a_frame_that_contradicts_its_camera(detector):
 
 def test_from_checkpoint_needs_nothing_else(detector, tmp_path):
     path = tmp_path / "tiny.pt"
-    save_checkpoint(path, detector._student.state_dict(), CONFIG, {})
+    save_checkpoint(path, detector._network.state_dict(), CONFIG, {})
     loaded = Detector.from_checkpoint(path)
     assert loaded.config == CONFIG
     np.testing.assert_array_equal(loaded.detect(frame()).boxes_lidar, detector.detect(frame()).boxes_lidar)
     with pytest.raises(CheckpointError, match="missing"):
         Detector.from_checkpoint(tmp_path / "missing.pt")
+
+
+class TestWithCloud:
+    """Assistant and teacher come through the same door; they need the cloud."""
+
+    @pytest.fixture(params=["assistant", "teacher"])
+    def kind(self, request) -> str:
+        return request.param
+
+    @pytest.fixture
+    def with_cloud(self, kind) -> Detector:
+        torch.manual_seed(0)
+        network = build_network(kind, CONFIG)
+        torch.nn.init.normal_(network.head.conv_cls.weight, std=0.5)
+        return Detector(network, CONFIG)
+
+    @staticmethod
+    def cloud(count: int = 300) -> np.ndarray:
+        generator = np.random.default_rng(3)
+        return generator.uniform([3, -5, -2, 0], [17, 5, 0.5, 1], (count, 4)).astype(np.float32)
+
+    def test_boxes(self, with_cloud, kind):
+        found = with_cloud.detect(frame(points_lidar=self.cloud()))
+        assert with_cloud.needs_cloud and 0 < len(found) <= 20 and np.isfinite(found.boxes_lidar).all()
+        eigenvalues = np.linalg.eigvalsh(found.covariance_lidar)
+        assert eigenvalues.min() > 0 if kind == "assistant" else not eigenvalues.any()
+
+    def test_from_checkpoint(self, with_cloud, kind, tmp_path):
+        save_checkpoint(tmp_path / "it.pt", with_cloud._network.state_dict(), CONFIG, {}, kind)
+        loaded = Detector.from_checkpoint(tmp_path / "it.pt")
+        given = frame(points_lidar=self.cloud())
+        np.testing.assert_array_equal(loaded.detect(given).scores, with_cloud.detect(given).scores)
+
+    def test_points_behind_the_camera_and_broken_ones_do_not_count(self, with_cloud):
+        behind = self.cloud() * np.float32([-1, 1, 1, 1])
+        broken = np.full((4, 4), np.nan, dtype=np.float32)
+        everything = np.concatenate([broken, self.cloud(), behind])
+        clean, spoiled = (with_cloud.detect(frame(points_lidar=points)) for points in (self.cloud(), everything))
+        np.testing.assert_array_equal(clean.boxes_lidar, spoiled.boxes_lidar)
+
+    @pytest.mark.parametrize("points", [np.zeros((0, 4)), np.full((7, 4), np.nan), np.full((7, 4), 500.0)])
+    def test_nothing_measured_is_a_defined_input(self, with_cloud, points):
+        found = with_cloud.detect(frame(points_lidar=points.astype(np.float32)))
+        assert np.isfinite(found.boxes_lidar).all() and np.isfinite(found.covariance_lidar).all()
+
+    def test_without_a_cloud(self, with_cloud, kind):
+        with pytest.raises(FrameError, match=f"frame 000000: no LiDAR cloud, which the {kind} detects with"):
+            with_cloud.detect(frame())
+        blind = dataclasses.replace(frame(points_lidar=self.cloud()), cam_T_lidar=None)
+        with pytest.raises(FrameError, match="no LiDAR extrinsic"):
+            with_cloud.detect(blind)
+
+    def test_a_mounted_lidar_with_other_axes_gives_the_same_boxes_in_the_virtual_frame(self, with_cloud):
+        """A cloud recorded in axes turned by 90 degrees is brought to the lidar frame that is detected in."""
+        straight = frame(points_lidar=self.cloud())
+        virtual = nominal_cam_T_lidar(CONFIG.student.input.camera_height_m - LIDAR_HEIGHT_M)
+        turn = np.eye(4)
+        turn[:3, :3] = rotation_about_z(np.pi / 2)
+        points = self.cloud()
+        points[:, :3] = transform_points(turn, points[:, :3])
+        turned = dataclasses.replace(straight, points_lidar=points, cam_T_lidar=virtual @ np.linalg.inv(turn))
+        expected = with_cloud.detect(dataclasses.replace(straight, cam_T_lidar=virtual))
+        found = with_cloud.detect(turned)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+        np.testing.assert_allclose(found.cam_T_lidar, virtual)
 
 
 def test_devices_that_are_not_there():

@@ -31,8 +31,9 @@ def flip(frame: PreparedFrame) -> PreparedFrame:
     width = frame.image.shape[1]
     mirror_img = np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     left, top, right, bottom = frame.valid_px
-    points_img = frame.points_img.copy()
+    points_img, points_lidar = frame.points_img.copy(), frame.points_lidar.copy()
     points_img[:, 0] = width - 1 - points_img[:, 0]
+    points_lidar[:, 1] *= -1
     return replace(
         frame,
         image=np.ascontiguousarray(frame.image[:, ::-1]),
@@ -40,6 +41,7 @@ def flip(frame: PreparedFrame) -> PreparedFrame:
         img_P_cam=(mirror_img @ frame.img_P_cam @ MIRROR_CAM).astype(frame.img_P_cam.dtype),
         cam_T_lidar=(MIRROR_CAM @ frame.cam_T_lidar @ MIRROR_LIDAR).astype(frame.cam_T_lidar.dtype),
         points_img=points_img,
+        points_lidar=points_lidar,
         boxes_lidar=_flip_boxes(frame.boxes_lidar),
     )
 

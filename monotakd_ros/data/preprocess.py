@@ -55,6 +55,7 @@ class PreparedFrame:
         img_P_cam: (3, 4) float64 projection of the network image.
         cam_T_lidar: (4, 4) float64.
         points_img: (M, 3) float32 u px, v px, depth m of the LiDAR points that fall on real image content.
+        points_lidar: (M, 4) float32 x, y, z, intensity of the same points, in the lidar frame of `cam_T_lidar`.
         boxes_lidar: (N, 7) float32; None when the frame is unlabelled.
         labels: (N,) int64 class index or `IGNORE_LABEL`; None when unlabelled.
         notes: what had to be done that training did not cover, one sentence each.
@@ -66,6 +67,7 @@ class PreparedFrame:
     img_P_cam: np.ndarray
     cam_T_lidar: np.ndarray
     points_img: np.ndarray
+    points_lidar: np.ndarray
     boxes_lidar: np.ndarray | None
     labels: np.ndarray | None
     notes: tuple[str, ...] = ()
@@ -182,15 +184,21 @@ def warp_image(image: np.ndarray, mapping: ImageMap) -> np.ndarray:
 
 def project_cloud(
     points_lidar: np.ndarray, cam_T_lidar: np.ndarray, camera: CameraModel, valid_px: np.ndarray
-) -> np.ndarray:
-    """LiDAR points on the image: (M, 3) float32 u px, v px, depth m, for finite points inside `valid_px`."""
-    points = points_lidar[:, :3].astype(np.float64)
-    points = points[np.isfinite(points).all(axis=1)]
-    uv_px, depth = camera.project(transform_points(cam_T_lidar, points))
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a cloud (N, 4) that the camera sees: finite points that project inside `valid_px`.
+
+    Returns:
+        (M, 3) float32 u px, v px, depth m, and the rows (M, 4) float32 of the cloud they belong to (an intensity
+        that is not finite becomes 0).
+    """
+    finite = points_lidar[np.isfinite(points_lidar[:, :3]).all(axis=1)]
+    uv_px, depth = camera.project(transform_points(cam_T_lidar, finite[:, :3].astype(np.float64)))
     left, top, right, bottom = valid_px - 0.5
     with np.errstate(invalid="ignore"):
         inside = (uv_px[:, 0] >= left) & (uv_px[:, 0] < right) & (uv_px[:, 1] >= top) & (uv_px[:, 1] < bottom)
-    return np.column_stack([uv_px[inside], depth[inside]]).astype(np.float32)
+    seen = finite[inside].astype(np.float32)
+    seen[:, 3] = np.nan_to_num(seen[:, 3], nan=0.0, posinf=0.0, neginf=0.0)
+    return np.column_stack([uv_px[inside], depth[inside]]).astype(np.float32), seen
 
 
 def class_indices(labels: Labels3D, class_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -230,9 +238,7 @@ def prepare(frame: Frame, config: InputConfig, class_names: Sequence[str]) -> Pr
             f"(principal point {frame.camera.cx:.0f}, {frame.camera.cy:.0f} px)"
         )
     cam_T_lidar, _ = network_extrinsic(frame, config)
-    points_img = np.zeros((0, 3), dtype=np.float32)
-    if frame.points_lidar is not None and frame.cam_T_lidar is not None:
-        points_img = project_cloud(frame.points_lidar, frame.cam_T_lidar, mapping.camera, mapping.valid_px)
+    points_img, points_lidar = _prepare_points(frame, cam_T_lidar, mapping)
     boxes_lidar, labels = _prepare_labels(frame, cam_T_lidar, class_names)
     return PreparedFrame(
         name=frame.name,
@@ -241,10 +247,21 @@ def prepare(frame: Frame, config: InputConfig, class_names: Sequence[str]) -> Pr
         img_P_cam=mapping.camera.img_P_cam,
         cam_T_lidar=cam_T_lidar,
         points_img=points_img,
+        points_lidar=points_lidar,
         boxes_lidar=boxes_lidar,
         labels=labels,
         notes=frame_notes(frame, config),
     )
+
+
+def _prepare_points(frame: Frame, cam_T_lidar: np.ndarray, mapping: ImageMap) -> tuple[np.ndarray, np.ndarray]:
+    if frame.points_lidar is None or frame.cam_T_lidar is None:
+        return np.zeros((0, 3), dtype=np.float32), np.zeros((0, 4), dtype=np.float32)
+    points_img, points = project_cloud(frame.points_lidar, frame.cam_T_lidar, mapping.camera, mapping.valid_px)
+    if frame.cam_T_lidar is not cam_T_lidar:
+        points = points.copy()
+        points[:, :3] = transform_points(invert_transform(cam_T_lidar) @ frame.cam_T_lidar, points[:, :3])
+    return points_img, points
 
 
 def _prepare_labels(
@@ -283,6 +300,7 @@ def collate(frames: Sequence[PreparedFrame]) -> FrameBatch:
         cam_T_lidar=torch.from_numpy(np.stack([frame.cam_T_lidar for frame in frames])).float(),
         names=tuple(frame.name for frame in frames),
         points_img=tuple(torch.from_numpy(frame.points_img) for frame in frames),
+        points_lidar=tuple(torch.from_numpy(frame.points_lidar) for frame in frames),
         boxes_lidar=tuple(torch.from_numpy(frame.boxes_lidar) for frame in frames) if labelled else None,
         labels=tuple(torch.from_numpy(frame.labels) for frame in frames) if labelled else None,
     )

@@ -15,6 +15,7 @@ from torch import nn
 from monotakd_ros.config import HeadConfig, PostprocessConfig
 from monotakd_ros.geometry.grid import VoxelGrid
 from monotakd_ros.geometry.rotated_iou import nms_bev
+from monotakd_ros.network.detection_output import DetectionOutput
 
 BOX_CODE = 7
 DIRECTION_BINS = 2
@@ -132,6 +133,10 @@ class AnchorHead(nn.Module):
     def encode(self, boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
         """Box codes (..., 7), the regression target; see `encode_boxes`."""
         return encode_boxes(boxes, anchors)
+
+    def decode_batch(self, output: DetectionOutput) -> list[DecodedBoxes]:
+        """Boxes of each frame of a batch, best score first; see `decode`."""
+        return [self.decode(*maps) for maps in zip(output.cls_logits, output.box_codes, output.dir_logits)]
 
     @torch.no_grad()
     def decode(self, cls_logits: torch.Tensor, box_codes: torch.Tensor, dir_logits: torch.Tensor) -> DecodedBoxes:

@@ -19,11 +19,15 @@ from torch import nn
 
 from monotakd_ros.config import Config, from_dict, to_dict
 from monotakd_ros.errors import CheckpointError, ConfigError, OutputError
+from monotakd_ros.network.assistant import Assistant, build_assistant
 from monotakd_ros.network.student import Student, build_student
+from monotakd_ros.network.teacher import Teacher, build_teacher
 
 FORMAT = "monotakd_ros checkpoint"
 FORMAT_VERSION = 1
-STUDENT = "student"
+STUDENT, ASSISTANT, TEACHER = "student", "assistant", "teacher"
+KINDS = (STUDENT, ASSISTANT, TEACHER)
+Network = Student | Assistant | Teacher
 KEYS_LISTED = 20
 PLAIN_TYPES = (bool, int, float, str, type(None), torch.Tensor)
 
@@ -36,7 +40,7 @@ class Checkpoint:
         config: the settings that the network was built with.
         state_dict: tensors on the CPU.
         metadata: plain values: training step, seeds, score, licence, ...
-        kind: which network: "student".
+        kind: which network: "student", "assistant" or "teacher".
     """
 
     config: Config
@@ -110,16 +114,36 @@ def load_checkpoint(path: Path | str, kind: str | None = None) -> Checkpoint:
     return Checkpoint(config, content["state_dict"], content["metadata"], content["kind"])
 
 
-def load_student(path: Path | str, device: torch.device | str = "cpu") -> tuple[Student, Config]:
-    """Build the student that a weights file describes, in eval mode.
+def build_network(kind: str, config: Config) -> Network:
+    """A network of that kind with random weights.
+
+    Raises:
+        ConfigError: the kind is unknown, or the config describes no such network.
+    """
+    if kind == STUDENT:
+        return build_student(config.student)
+    if kind == ASSISTANT:
+        return build_assistant(config.student, config.assistant)
+    if kind != TEACHER:
+        raise ConfigError(f"network: expected one of {', '.join(KINDS)}, got {kind!r}")
+    if config.teacher is None:
+        raise ConfigError(f"config {config.name}: no `teacher` section, so there is no teacher to build")
+    return build_teacher(config.teacher)
+
+
+def load_network(path: Path | str, device: torch.device | str = "cpu") -> tuple[Network, Checkpoint]:
+    """Build the network that a weights file describes, in eval mode.
 
     Raises:
         CheckpointError: see `load_checkpoint` and `load_weights`.
     """
-    checkpoint = load_checkpoint(path, STUDENT)
-    student = build_student(checkpoint.config.student)
-    load_weights(student, checkpoint.state_dict, where=str(path))
-    return student.to(device).eval(), checkpoint.config
+    checkpoint = load_checkpoint(path)
+    try:
+        network = build_network(checkpoint.kind, checkpoint.config)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    load_weights(network, checkpoint.state_dict, where=str(path))
+    return network.to(device).eval(), checkpoint
 
 
 def load_weights(network: nn.Module, state_dict: Mapping[str, torch.Tensor], where: str) -> None:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from monotakd_ros.config import EncoderConfig
+from monotakd_ros.network.norm import PooledBatchNorm2d
 
 FEATURE_STRIDE = 8
 BOTTLENECK_RATIO = 4
@@ -75,15 +76,18 @@ BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 class ResNet(nn.Module):
-    """The dilated trunk: images (B, 3, H, W) -> the four stages' outputs, the first at stride 4, the others at 8."""
+    """The dilated trunk: images (B, 3, H, W) -> the outputs of the first `stages` stages.
 
-    def __init__(
-        self, block: type[BasicBlock] | type[Bottleneck], stem: int, layers: Sequence[int], channels: Sequence[int]
-    ) -> None:
+    The first stage has stride 4, the others 8.
+    """
+
+    def __init__(self, config: EncoderConfig, stages: int = 4) -> None:
         super().__init__()
+        block, stem, channels = BLOCKS[config.block], config.stem_channels, config.channels
+        self.stages = stages
         self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
-        for index, (count, out_channels) in enumerate(zip(layers, channels)):
+        for index, (count, out_channels) in enumerate(zip(config.layers[:stages], channels)):
             in_channels = stem if index == 0 else channels[index - 1]
             first, others = STAGE_DILATIONS[index]
             blocks = [block(in_channels, out_channels, STAGE_STRIDES[index], first)]
@@ -93,37 +97,26 @@ class ResNet(nn.Module):
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)
         x = F.max_pool2d(x, 3, stride=2, padding=1)
-        stages = []
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
-            stages.append(x)
-        return stages
+        outputs = []
+        for index in range(self.stages):
+            x = self.get_submodule(f"layer{index + 1}")(x)
+            outputs.append(x)
+        return outputs
 
 
 class ImagePooling(nn.Sequential):
-    """The whole image's mean, through a 1x1 convolution, spread back over (B, C, Hf, Wf).
-
-    A batch of one has a single value per channel here, which batch statistics cannot be taken from: then the
-    running statistics serve in training too.
-    """
+    """The whole image's mean, through a 1x1 convolution, spread back over (B, C, Hf, Wf)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(in_channels, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            PooledBatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        pool, conv, norm = self
-        pooled = conv(pool(x))
-        if self.training and len(x) == 1:
-            pooled = F.batch_norm(
-                pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps
-            )
-        else:
-            pooled = norm(pooled)
-        return F.relu(pooled).expand(-1, -1, *x.shape[-2:])
+        return super().forward(x).expand(-1, -1, *x.shape[-2:])
 
 
 class AtrousPyramid(nn.Module):
@@ -158,6 +151,22 @@ class ChannelReduction(nn.Module):
         return F.relu(self.bn(self.conv(x)), inplace=True)
 
 
+class FeatureEncoder(nn.Module):
+    """Normalised images (B, 3, H, W) -> feature (B, C, Hf, Wf): `ImageEncoder` without the depth head.
+
+    The ResNet ends at the stage that the feature comes from.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.backbone = ResNet(config, config.feature_stage)
+        self.channel_reduce = ChannelReduction(config.channels[config.feature_stage - 1], config.feature_channels)
+        self.apply(_init_conv)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.channel_reduce(self.backbone(images)[-1])
+
+
 class ImageEncoder(nn.Module):
     """Normalised images (B, 3, H, W) -> feature (B, C, Hf, Wf) and depth logits (B, D + 1, Hf, Wf).
 
@@ -170,7 +179,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.feature_stage = config.feature_stage
         width = config.aspp_channels
-        self.backbone = ResNet(BLOCKS[config.block], config.stem_channels, config.layers, config.channels)
+        self.backbone = ResNet(config)
         self.classifier = nn.Sequential(
             AtrousPyramid(config.channels[-1], width, config.aspp_rates, config.dropout),
             conv3x3(width, width),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +16,16 @@ import torch.nn.functional as F
 class LiftPlan:
     """Which feature cells each voxel reads: a sparse (V, Hf * Wf) matrix in row order with K entries.
 
+    Of a batch (`batch_plan`) it is the block-diagonal matrix of the frames' plans.
+
     Attributes:
         cells: (K,) int32 row of the feature, v * Wf + u.
         offsets: (V + 1,) int32: voxel i owns entries offsets[i] to offsets[i + 1]; none outside the frustum.
         bins: (K,) int32 index of the nearer of two neighbouring depth bins in the (Hf * Wf, D + 1) distribution.
         near_weight, far_weight: (K,) float32 bilinear weight x share of the nearer and the farther bin.
         num_cells: Hf * Wf.
+        num_depths: D + 1.
+        frames: of a batch, the frames' own plans.
     """
 
     cells: torch.Tensor
@@ -29,10 +34,18 @@ class LiftPlan:
     near_weight: torch.Tensor
     far_weight: torch.Tensor
     num_cells: int
+    num_depths: int
+    frames: tuple[LiftPlan, ...] = ()
+
+    @property
+    def num_voxels(self) -> int:
+        return len(self.offsets) - 1
 
     @cached_property
     def voxel_of_entry(self) -> torch.Tensor:
         """(K,) int32."""
+        if self.frames:
+            return _joined([plan.voxel_of_entry for plan in self.frames], [plan.num_voxels for plan in self.frames])
         counts = self.offsets.diff()
         voxels = torch.arange(len(counts), dtype=torch.int32, device=counts.device)
         return torch.repeat_interleave(voxels, counts)
@@ -40,16 +53,49 @@ class LiftPlan:
     @cached_property
     def entries_by_cell(self) -> torch.Tensor:
         """(K,) int32 order of the entries that sorts them by cell: the transposed matrix, for the gradient."""
+        if self.frames:
+            return _joined([plan.entries_by_cell for plan in self.frames], [len(plan.cells) for plan in self.frames])
         return torch.argsort(self.cells, stable=True).int()
 
     @cached_property
     def cell_offsets(self) -> torch.Tensor:
         """(Hf * Wf + 1,) int32: cell i owns sorted entries cell_offsets[i] to cell_offsets[i + 1]."""
+        if self.frames:
+            return _joined_offsets([plan.cell_offsets for plan in self.frames])
         return _offsets(torch.bincount(self.cells, minlength=self.num_cells))
 
 
 def _offsets(counts: torch.Tensor) -> torch.Tensor:
     return F.pad(counts.cumsum(0), (1, 0)).int()
+
+
+def _joined(parts: Sequence[torch.Tensor], sizes: Sequence[int]) -> torch.Tensor:
+    """Index tensors one after the other, each counted on from the sum of the `sizes` before it."""
+    starts = accumulate(sizes, initial=0)
+    return torch.cat([part + start for part, start in zip(parts, starts)])
+
+
+def _joined_offsets(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Offsets (n + 1,) one after the other: every part's last entry is the next one's first."""
+    entries = [int(part[-1]) for part in parts]
+    return torch.cat([parts[0][:1], _joined([part[1:] for part in parts], entries)])
+
+
+def batch_plan(plans: Sequence[LiftPlan]) -> LiftPlan:
+    """The plan of a batch, over features (B * Hf * Wf, C) and a distribution (B * Hf * Wf * (D + 1),)."""
+    if len(plans) == 1:
+        return plans[0]
+    cells = [plan.num_cells for plan in plans]
+    return LiftPlan(
+        cells=_joined([plan.cells for plan in plans], cells),
+        offsets=_joined_offsets([plan.offsets for plan in plans]),
+        bins=_joined([plan.bins for plan in plans], [plan.num_cells * plan.num_depths for plan in plans]),
+        near_weight=torch.cat([plan.near_weight for plan in plans]),
+        far_weight=torch.cat([plan.far_weight for plan in plans]),
+        num_cells=sum(cells),
+        num_depths=plans[0].num_depths,
+        frames=tuple(plans),
+    )
 
 
 def make_plan(coordinates: torch.Tensor, shape: tuple[int, int, int]) -> LiftPlan:
@@ -76,6 +122,7 @@ def make_plan(coordinates: torch.Tensor, shape: tuple[int, int, int]) -> LiftPla
         near_weight=(weights * near_share[:, None])[used].float(),
         far_weight=(weights * far_share[:, None])[used].float(),
         num_cells=height * width,
+        num_depths=num_bins + 1,
     )
 
 

@@ -23,7 +23,7 @@ UNIFORM_VARIANCE = 1.0 / 12.0
 
 
 def position_covariance(
-    depth_logits: torch.Tensor,
+    distribution: torch.Tensor,
     boxes_lidar: torch.Tensor,
     img_P_cam: torch.Tensor,
     cam_T_lidar: torch.Tensor,
@@ -35,7 +35,7 @@ def position_covariance(
     With z the depth of a box's centre, r the unit vector from the camera's optical centre to it (lidar axes) and
     t_d, w_d the centre and width of depth bin d:
 
-        p_d       = mean over the sample points of softmax(depth_logits)[d], for bins with |t_d - z| <= max(2 m, 0.3 z)
+        p_d       = mean over the sample points of distribution[d], for bins with |t_d - z| <= max(2 m, 0.3 z)
         q_d       = p_d + (1 - sum p) / number of such bins      mass elsewhere counts as "anywhere in the window"
         m         = sum q_d t_d
         var_z     = max(sum q_d ((t_d - m)^2 + w_d^2 / 12), w(z)^2 / 12)      w(z): width of the bin that holds z
@@ -48,12 +48,12 @@ def position_covariance(
     A centre nearer than the first depth bin counts as at its front edge.
 
     Args:
-        depth_logits: (D + 1, Hf, Wf), the last class "out of range".
+        distribution: (D + 1, Hf, Wf) depth probabilities, the last class "out of range".
         boxes_lidar: (N, 7) lidar.
         img_P_cam: (3, 4) projection of the network image.
         cam_T_lidar: (4, 4).
         valid_px: (4,) left, top, right, bottom of the image content.
-        bins: the depth bins of the logits.
+        bins: the depth bins of the distribution.
 
     Returns:
         (N, 3, 3) float32, m^2, lidar axes; symmetric, positive definite.
@@ -66,7 +66,7 @@ def position_covariance(
     distance = ray_cam.norm(dim=1).clamp(min=NEAR_DEPTH_M)
     ray = (ray_cam / distance[:, None]) @ extrinsic[:3, :3]
 
-    probability = _probability_at_boxes(depth_logits, boxes, projection, extrinsic, valid_px)
+    probability = _probability_at_boxes(distribution, boxes, projection, extrinsic, valid_px)
     variance_z = _depth_variance(probability, depth, bins)
     variance_ray = variance_z * (distance / depth).clamp(max=MAX_OBLIQUENESS) ** 2
     cell_size = FEATURE_STRIDE * depth / projection[0, 0]
@@ -77,19 +77,19 @@ def position_covariance(
 
 
 def _probability_at_boxes(
-    depth_logits: torch.Tensor,
+    distribution: torch.Tensor,
     boxes: torch.Tensor,
     img_P_cam: torch.Tensor,
     cam_T_lidar: torch.Tensor,
     valid_px: torch.Tensor,
 ) -> torch.Tensor:
     """(N, D) mean depth distribution over each box's sample points that are in view; zero where none is."""
-    cells_per_row, rows = depth_logits.shape[-1], depth_logits.shape[-2]
+    cells_per_row, rows = distribution.shape[-1], distribution.shape[-2]
     uv_px, seen = _sample_points_px(boxes, img_P_cam, cam_T_lidar, valid_px)
     u = (uv_px[..., 0] / FEATURE_STRIDE).round().clamp(0, cells_per_row - 1)
     v = (uv_px[..., 1] / FEATURE_STRIDE).round().clamp(0, rows - 1)
     cells = torch.where(seen, v * cells_per_row + u, torch.zeros_like(u)).long()  # (N, 27)
-    table = torch.softmax(depth_logits.float().flatten(1), dim=0)[:-1].T  # (Hf * Wf, D)
+    table = distribution[:-1].float().flatten(1).T  # (Hf * Wf, D)
     weights = seen.float() / seen.sum(dim=1, keepdim=True).clamp(min=1)
     return (table[cells] * weights[..., None]).sum(dim=1)
 

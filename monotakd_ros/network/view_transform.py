@@ -3,7 +3,7 @@
 The frustum volume is the outer product V[c, d, v, u] = p[d, v, u] f[c, v, u], sampled trilinearly at each voxel's
 projection (u, v, b). Because it is an outer product, the sample is a weighted sum of four columns of f, the weights
 being bilinear weight x depth probability interpolated between two bins at that corner. Where and with which weights
-to read depends on the calibration only and is kept in a `LiftPlan`; softmax, weights and sum are per frame.
+to read depends on the calibration only and is kept in a `LiftPlan`; weights and sum are per frame.
 """
 
 from __future__ import annotations
@@ -15,59 +15,45 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from monotakd_ros.frame import FrameBatch
 from monotakd_ros.geometry.depth_bins import DepthBins
 from monotakd_ros.geometry.grid import VoxelGrid
 from monotakd_ros.network.image_encoder import FEATURE_STRIDE
-from monotakd_ros.network.lift_plan import LiftPlan, LiftPlanCache, make_plan
+from monotakd_ros.network.lift_plan import LiftPlan, LiftPlanCache, batch_plan, make_plan
 
 Sampling = Literal["exact", "official"]
 MIN_SCALE = 1e-8
 
 
 class WeightedSum(torch.autograd.Function):
-    """Feature columns (B, Hf * Wf, C) summed per voxel with one weight per plan entry: (B, V, C).
+    """Feature rows (B * Hf * Wf, C) summed per voxel with one weight per plan entry (K,): (B * V, C).
 
     `torch.nn.functional.embedding_bag` with its own gradient: that of the features is the transposed sum, which is
     several times faster than the stock one on a CPU and has a fixed order of summation on CUDA.
     """
 
     @staticmethod
-    def forward(ctx, features: torch.Tensor, plans: tuple[LiftPlan, ...], *weights: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(features, *weights)
-        ctx.plans = plans
-        cells = torch.cat([plan.cells + index * plan.num_cells for index, plan in enumerate(plans)])
-        ends = torch.tensor([len(plan.cells) for plan in plans]).cumsum(0).tolist()
-        offsets = [plan.offsets[1:] + end - len(plan.cells) for plan, end in zip(plans, ends)]
-        offsets = torch.cat([plans[0].offsets[:1], *offsets])
-        voxels = _bag(cells, features.flatten(0, 1), offsets, torch.cat(weights))
-        return voxels.unflatten(0, (len(plans), -1))
+    def forward(ctx, features: torch.Tensor, weights: torch.Tensor, plan: LiftPlan) -> torch.Tensor:
+        ctx.save_for_backward(features, weights)
+        ctx.plan = plan
+        return _bag(plan.cells, features, plan.offsets, weights)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        features, *weights = ctx.saved_tensors
-        grad = grad.contiguous()
-        grad_features = None
-        grad_weights: list[torch.Tensor | None] = [None] * len(weights)
+        features, weights = ctx.saved_tensors
+        plan, grad = ctx.plan, grad.contiguous()
+        grad_features = grad_weights = None
         if ctx.needs_input_grad[0]:
-            frames = zip(ctx.plans, grad, weights)
-            grad_features = torch.stack([_features_gradient(plan, rows, weight) for plan, rows, weight in frames])
-        if any(ctx.needs_input_grad[2:]):
-            frames = zip(ctx.plans, grad, features)
-            grad_weights = [_weights_gradient(plan, rows, feature) for plan, rows, feature in frames]
-        return grad_features, None, *grad_weights
-
-
-def _features_gradient(plan: LiftPlan, grad: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    order = plan.entries_by_cell
-    return _bag(plan.voxel_of_entry.index_select(0, order), grad, plan.cell_offsets, weights.index_select(0, order))
-
-
-def _weights_gradient(plan: LiftPlan, grad: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    """Product of each entry's voxel gradient and feature column, (K,); the (K, C) products are never stored."""
-    return torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        grad, features.contiguous(), plan.cells, plan.offsets, plan.voxel_of_entry, 0
-    )
+            order = plan.entries_by_cell
+            by_cell = plan.voxel_of_entry.index_select(0, order)
+            grad_features = _bag(by_cell, grad, plan.cell_offsets, weights.index_select(0, order))
+        if ctx.needs_input_grad[1]:
+            # Product of each entry's voxel gradient and feature row; the (K, C) products are never stored.
+            grad_weights = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+                grad, features, plan.cells, plan.offsets, plan.voxel_of_entry, 0
+            )
+        return grad_features, grad_weights, None
 
 
 def _bag(rows: torch.Tensor, table: torch.Tensor, offsets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -75,7 +61,7 @@ def _bag(rows: torch.Tensor, table: torch.Tensor, offsets: torch.Tensor, weights
 
 
 class ViewTransform(nn.Module):
-    """Feature (B, C, Hf, Wf) and depth logits (B, D + 1, Hf, Wf) -> voxels (B, C, Z, Y, X) float32.
+    """Feature (B, C, Hf, Wf) and depth distribution (B, D + 1, Hf, Wf) -> voxels (B, C, Z, Y, X) float32.
 
     Computed in float32 whatever autocast says. In memory the result is (B, Y, X, Z, C).
 
@@ -94,36 +80,29 @@ class ViewTransform(nn.Module):
         self.grid, self.bins, self.sampling = grid, bins, sampling
         self.plans = LiftPlanCache()
 
-    def forward(
-        self,
-        features: torch.Tensor,
-        depth_logits: torch.Tensor,
-        img_P_cam: torch.Tensor,
-        cam_T_lidar: torch.Tensor,
-        valid_px: torch.Tensor,
-    ) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, depth: torch.Tensor, plan: LiftPlan) -> torch.Tensor:
         """Lift a batch.
 
         Args:
             features: (B, C, Hf, Wf).
-            depth_logits: (B, D + 1, Hf, Wf), the last class "out of range".
-            img_P_cam: (B, 3, 4) projection of the network image.
-            cam_T_lidar: (B, 4, 4).
-            valid_px: (B, 4) left, top, right, bottom of the image content.
+            depth: (B, D + 1, Hf, Wf) probabilities; the last class "out of range" is not lifted.
+            plan: of the batch's calibrations, see `batch_plan`.
         """
-        image_size = valid_px[:, 2:].amax(dim=0).tolist()
-        shape = (self.bins.num_bins, *features.shape[-2:])
-        plans = tuple(
-            self.plan(projection, extrinsic, (image_size[0], image_size[1]), shape, features.device)
-            for projection, extrinsic in zip(img_P_cam.cpu(), cam_T_lidar.cpu())
-        )
         with torch.autocast(features.device.type, enabled=False):
-            columns = features.float().flatten(2).transpose(1, 2).contiguous()  # (B, Hf * Wf, C)
-            depth = torch.softmax(depth_logits.float(), dim=1).flatten(2).transpose(1, 2)  # (B, Hf * Wf, D + 1)
-            weights = [_entry_weights(plan, frame.reshape(-1)) for plan, frame in zip(plans, depth)]
-            voxels = WeightedSum.apply(columns, plans, *weights)
+            rows = features.float().permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # (B * Hf * Wf, C)
+            by_cell = depth.float().permute(0, 2, 3, 1).reshape(-1)  # (B * Hf * Wf * (D + 1),)
+            voxels = WeightedSum.apply(rows, _entry_weights(plan, by_cell), plan)
         x, y, z = self.grid.shape_xyz
-        return voxels.unflatten(1, (y, x, z)).permute(0, 4, 3, 1, 2)
+        return voxels.unflatten(0, (len(features), y, x, z)).permute(0, 4, 3, 1, 2)
+
+    def batch_plan(self, batch: FrameBatch) -> LiftPlan:
+        """The plan of a batch's calibrations, from the cache where they are known; made on the host."""
+        height, width = batch.images.shape[-2:]
+        shape = (self.bins.num_bins, -(-height // FEATURE_STRIDE), -(-width // FEATURE_STRIDE))
+        right, bottom = batch.valid_px[:, 2:].amax(dim=0).tolist()
+        calibrations = zip(batch.img_P_cam.cpu(), batch.cam_T_lidar.cpu())
+        device = batch.images.device
+        return batch_plan([self.plan(*calibration, (right, bottom), shape, device) for calibration in calibrations])
 
     def plan(
         self,
@@ -180,5 +159,5 @@ class ViewTransform(nn.Module):
 
 
 def _entry_weights(plan: LiftPlan, depth: torch.Tensor) -> torch.Tensor:
-    """(K,) bilinear weight x interpolated depth probability, from the distribution (Hf * Wf * (D + 1),)."""
+    """(K,) bilinear weight x interpolated depth probability, from the distribution (B * Hf * Wf * (D + 1),)."""
     return depth.index_select(0, plan.bins) * plan.near_weight + depth.index_select(0, plan.bins + 1) * plan.far_weight

@@ -162,7 +162,7 @@ class _Run:
             self._bag = DetectionBag(
                 self._folder / BAG_NAME,
                 self._detector.class_names,
-                self._detector.config.student.postprocess.score_threshold,
+                self._detector.score_threshold,
                 images=self._options.images,
                 points=self._options.points,
             )

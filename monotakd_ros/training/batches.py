@@ -18,13 +18,10 @@ from monotakd_ros.config import Config
 from monotakd_ros.data.augment import augment
 from monotakd_ros.data.preprocess import PreparedFrame, collate
 from monotakd_ros.frame import FrameBatch
-from monotakd_ros.network.image_encoder import FEATURE_STRIDE
-from monotakd_ros.training.depth_targets import CellLayout, DepthTargets, depth_targets
+from monotakd_ros.network.measured_depth import cell_layout
+from monotakd_ros.training.depth_targets import DepthTargets, depth_targets
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.targets import AnchorAssigner, AnchorTargets, BoxEncoder
-
-OFFICIAL_FIRST_PX = 3.5
-"""Centre of the first depth cell as `official` sampling reads it (stride 8); `exact` reads cell i at pixel 8 i."""
 
 _AUGMENT_STREAM = 1
 
@@ -55,14 +52,12 @@ class BatchBuilder:
         self._assigner = AnchorAssigner(anchors, config.student)
         self._encode = encode
         self._bins = config.student.depth.build()
-        self._first_px = 0.0 if config.student.lift.sampling == "exact" else OFFICIAL_FIRST_PX
+        self._sampling = config.student.lift.sampling
 
     def __call__(self, frames: Sequence[PreparedFrame]) -> TrainingBatch:
         batch = collate(frames)
         assert batch.boxes_lidar is not None and batch.labels is not None, "training frames carry labels"
-        height, width = batch.images.shape[-2:]
-        map_size = (-(-height // FEATURE_STRIDE), -(-width // FEATURE_STRIDE))
-        cells = CellLayout(*map_size, FEATURE_STRIDE, self._first_px)
+        cells = cell_layout(batch.images.shape[-2:], self._sampling)
         return TrainingBatch(
             batch,
             self._assigner.targets(batch.boxes_lidar, batch.labels, self._encode),

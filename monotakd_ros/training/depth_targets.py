@@ -14,22 +14,9 @@ import torch
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.geometry.boxes import corners_from_boxes
 from monotakd_ros.geometry.depth_bins import DepthBins
+from monotakd_ros.network.measured_depth import CellLayout, nearest_depth
 
 NEAR_M = 0.1
-
-
-@dataclass(frozen=True)
-class CellLayout:
-    """Where the cells of the depth map lie in the image: cell i is centred on pixel `stride_px` i + `first_px`."""
-
-    height: int
-    width: int
-    stride_px: float
-    first_px: float
-
-    def cell_of(self, pixel: np.ndarray | torch.Tensor):
-        """Cell coordinate, whole but of the input's type, of pixel coordinates (any shape); may lie outside."""
-        return (pixel - self.first_px + 0.5 * self.stride_px) // self.stride_px
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,22 +38,6 @@ class DepthTargets:
     def to(self, device: torch.device | str) -> DepthTargets:
         """The same targets with every tensor on `device`."""
         return DepthTargets(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
-
-
-def nearest_depth(points_img: torch.Tensor, cells_of_map: CellLayout) -> torch.Tensor:
-    """Depth (Hf, Wf) float32, m, of the nearest point in each cell; infinite where there is none.
-
-    Args:
-        points_img: (M, 3) float32 u px, v px, depth m.
-        cells_of_map: where the cells lie.
-    """
-    height, width = cells_of_map.height, cells_of_map.width
-    cells = cells_of_map.cell_of(points_img[:, :2])
-    inside = (cells >= 0).all(dim=1) & (cells[:, 0] < width) & (cells[:, 1] < height) & (points_img[:, 2] > 0)
-    column, row = cells[inside].long().unbind(dim=1)
-    depth = torch.full((height * width,), torch.inf)
-    depth.scatter_reduce_(0, row * width + column, points_img[inside, 2], reduce="amin")
-    return depth.view(height, width)
 
 
 def image_regions(boxes_lidar: np.ndarray, img_P_cam: np.ndarray, cam_T_lidar: np.ndarray) -> np.ndarray:

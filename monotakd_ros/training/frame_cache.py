@@ -31,10 +31,19 @@ from monotakd_ros.geometry.camera import CameraModel
 
 _log = logging.getLogger(__name__)
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 INDEX_FILE = "index.json"
 _LABEL_FIELDS = ("boxes_lidar", "truncation", "occlusion", "boxes_img_px", "dont_care_px")
-_PREPARED_FIELDS = ("image", "valid_px", "img_P_cam", "cam_T_lidar", "points_img", "boxes_lidar", "labels")
+_PREPARED_FIELDS = (
+    "image",
+    "valid_px",
+    "img_P_cam",
+    "cam_T_lidar",
+    "points_img",
+    "points_lidar",
+    "boxes_lidar",
+    "labels",
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader
 from monotakd_ros.config import Config, to_dict
 from monotakd_ros.errors import ConfigError, TrainingError
 from monotakd_ros.network.checkpoint import STUDENT, load_checkpoint, load_weights, save_checkpoint
-from monotakd_ros.network.student import Student, StudentOutput, build_student
+from monotakd_ros.network.detection_output import StudentOutput
+from monotakd_ros.network.student import Student, build_student
 from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBatch
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.interrupt import InterruptLatch, StopRequested

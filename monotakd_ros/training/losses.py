@@ -23,7 +23,7 @@ DEPTH_FOCAL_GAMMA = 2.0
 
 
 class HeadOutput(Protocol):
-    """The maps a student's forward gives, see `network.student.StudentOutput`."""
+    """The maps a student's forward gives, see `network.detection_output`."""
 
     cls_logits: torch.Tensor
     box_codes: torch.Tensor

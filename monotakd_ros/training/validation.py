@@ -12,7 +12,8 @@ import torch
 from monotakd_ros.data.preprocess import PreparedFrame
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, ap_value, kitti_ap_from_frames
 from monotakd_ros.frame import Detections3D
-from monotakd_ros.network.student import Student, StudentOutput
+from monotakd_ros.network.detection_output import StudentOutput
+from monotakd_ros.network.student import Student
 from monotakd_ros.training.batches import TrainingBatch
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.losses import LossTerm, total

@@ -28,6 +28,7 @@ def make_frame() -> PreparedFrame:
         img_P_cam=PROJECTION,
         cam_T_lidar=tilted,
         points_img=points_img,
+        points_lidar=generator.uniform([2, -20, -2, 0], [40, 20, 1, 1], (9, 4)).astype(np.float32),
         boxes_lidar=boxes,
         labels=np.array([0, 1]),
     )
@@ -45,7 +46,7 @@ class TestFlip:
         frame = make_frame()
         again = flip(flip(frame))
         assert np.array_equal(again.image, frame.image)
-        for name in ("valid_px", "img_P_cam", "cam_T_lidar", "points_img", "boxes_lidar", "labels"):
+        for name in ("valid_px", "img_P_cam", "cam_T_lidar", "points_img", "points_lidar", "boxes_lidar", "labels"):
             assert getattr(again, name) == pytest.approx(getattr(frame, name), abs=1e-5)
 
     def test_projected_boxes_follow_the_image(self):

@@ -14,7 +14,9 @@ from monotakd_ros.config import (
     EncoderConfig,
     GridConfig,
     InputConfig,
+    LidarEncoderConfig,
     StudentConfig,
+    TeacherConfig,
 )
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
@@ -42,6 +44,20 @@ def make_tiny_config(**changes) -> StudentConfig:
     return dataclasses.replace(config, **changes)
 
 
+def make_clouds(batch: FrameBatch, points: int = 200) -> FrameBatch:
+    """The batch with a cloud in every frame, as `data.preprocess` gives it: what the camera sees, also in pixels."""
+    generator = torch.Generator().manual_seed(11)
+    low, high = torch.tensor([2.5, -6.0, -2.5, 0.0]), torch.tensor([19.0, 6.0, 0.5, 1.0])
+    clouds, images = [], []
+    for projection, extrinsic in zip(batch.img_P_cam, batch.cam_T_lidar):
+        cloud = low + (high - low) * torch.rand(points, 4, generator=generator)
+        cam = cloud[:, :3] @ extrinsic[:3, :3].T + extrinsic[:3, 3]
+        homogeneous = cam @ projection[:, :3].T + projection[:, 3]
+        clouds.append(cloud)
+        images.append(torch.cat([homogeneous[:, :2] / homogeneous[:, 2:], homogeneous[:, 2:]], dim=1))
+    return dataclasses.replace(batch, points_lidar=tuple(clouds), points_img=tuple(images))
+
+
 def make_batch(size: int, width: int = WIDTH, height: int = HEIGHT) -> FrameBatch:
     """Frames of different calibration and padding."""
     generator = torch.Generator().manual_seed(7)
@@ -66,8 +82,24 @@ def tiny_checkpoint_config(tiny_config) -> Config:
 
 
 @pytest.fixture
+def tiny_config_of_three(tiny_config) -> Config:
+    """Student, assistant and teacher on one BEV map."""
+    teacher = TeacherConfig(
+        grid=GridConfig(tiny_config.grid.range_m, (0.25, 0.25, 0.25)),
+        encoder=LidarEncoderConfig(channels=(4, 6, 8), blocks=1, out_channels=10),
+        bev=tiny_config.bev,
+    )
+    return Config("tiny", student=tiny_config, teacher=teacher)
+
+
+@pytest.fixture
 def batch() -> FrameBatch:
     return make_batch(2)
+
+
+@pytest.fixture
+def batch_with_clouds() -> FrameBatch:
+    return make_clouds(make_batch(2))
 
 
 @pytest.fixture

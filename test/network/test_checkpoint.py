@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from monotakd_ros.errors import CheckpointError, OutputError
-from monotakd_ros.network.checkpoint import load_checkpoint, load_student, load_weights, save_checkpoint
+from monotakd_ros.network.checkpoint import build_network, load_checkpoint, load_network, load_weights, save_checkpoint
 from monotakd_ros.network.student import build_student
 
 
@@ -35,15 +35,24 @@ def test_round_trip(saved, tiny_checkpoint_config):
     assert checkpoint.config == tiny_checkpoint_config
     assert checkpoint.kind == "student"
     assert checkpoint.metadata["scores"] == {"Car": [0.5, None]}
-    loaded, config = load_student(path)
-    assert config == tiny_checkpoint_config and not loaded.training
+    loaded, _ = load_network(path)
+    assert not loaded.training
     own = student.state_dict()
     assert all(torch.equal(own[key], tensor) for key, tensor in loaded.state_dict().items())
 
 
+@pytest.mark.parametrize("kind", ["assistant", "teacher"])
+def test_the_other_networks_round_trip(kind, tiny_config_of_three, tmp_path):
+    network = build_network(kind, tiny_config_of_three)
+    save_checkpoint(tmp_path / "it.pt", network.state_dict(), tiny_config_of_three, {}, kind)
+    loaded, checkpoint = load_network(tmp_path / "it.pt")
+    assert checkpoint.kind == kind and type(loaded) is type(network)
+    assert all(torch.equal(tensor, loaded.state_dict()[key]) for key, tensor in network.state_dict().items())
+
+
 def test_same_boxes_after_loading(saved, single):
     path, student = saved
-    loaded, _ = load_student(path)
+    loaded, _ = load_network(path)
     assert torch.equal(student.eval()(single).cls_logits, loaded(single).cls_logits)
 
 
@@ -148,8 +157,13 @@ def test_another_kind_version_or_config(saved):
     path, _ = saved
     rewrite(path, kind="teacher")
     with pytest.raises(CheckpointError, match="weights of a student, got those of a teacher"):
-        load_student(path)
+        load_checkpoint(path, "student")
+    with pytest.raises(CheckpointError, match=r"student.pt: config tiny: no `teacher` section"):
+        load_network(path)
     assert load_checkpoint(path).kind == "teacher"
+    rewrite(path, kind="professor")
+    with pytest.raises(CheckpointError, match="expected one of student, assistant, teacher, got 'professor'"):
+        load_network(path)
     rewrite(path, version=99)
     with pytest.raises(CheckpointError, match="format version 1, got 99"):
         load_checkpoint(path)
@@ -166,7 +180,7 @@ def test_keys_that_do_not_fit_are_listed(saved):
     state["head.conv_new.bias"] = torch.zeros(1)
     rewrite(path, state_dict=state)
     with pytest.raises(CheckpointError) as caught:
-        load_student(path)
+        load_network(path)
     message = str(caught.value)
     assert "1 missing: head.conv_cls.bias" in message
     assert "1 unexpected: head.conv_new.bias" in message

@@ -35,7 +35,7 @@ def sure_of(depth: float) -> torch.Tensor:
 
 
 def covariance(logits: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    return position_covariance(logits, boxes, IMG_P_CAM, CAM_T_LIDAR, VALID_PX, BINS)
+    return position_covariance(logits.softmax(dim=0), boxes, IMG_P_CAM, CAM_T_LIDAR, VALID_PX, BINS)
 
 
 def test_by_hand_straight_ahead():
@@ -84,7 +84,9 @@ def test_a_peak_far_from_the_box_counts_as_not_knowing():
 def test_baseline_in_the_projection_moves_the_ray():
     shifted = IMG_P_CAM.clone()
     shifted[0, 3] = FOCAL * 2.0  # the optical centre lies 2 m to the left of cam's origin
-    result = position_covariance(flat_logits(), box(20.0, 2.0, 0.0), shifted, CAM_T_LIDAR, VALID_PX, BINS)[0]
+    result = position_covariance(
+        flat_logits().softmax(dim=0), box(20.0, 2.0, 0.0), shifted, CAM_T_LIDAR, VALID_PX, BINS
+    )[0]
     axis = torch.linalg.eigh(result)[1][:, 2]
     assert abs(axis[0]).item() == pytest.approx(1.0, abs=1e-4)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from monotakd_ros.frame import FrameBatch
 from monotakd_ros.geometry.depth_bins import DepthBins
 from monotakd_ros.geometry.grid import VoxelGrid
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
@@ -35,6 +36,13 @@ def make_inputs(batch: int = 2, seed: int = 0) -> tuple[torch.Tensor, ...]:
     return features, logits, img_P_cam, cam_T_lidar, valid_px
 
 
+def lift(view, features, logits, img_P_cam, cam_T_lidar, valid_px) -> torch.Tensor:
+    """Softmax, plan and lift, as a student does."""
+    images = torch.zeros((len(features), 3, 8 * features.shape[2], 8 * features.shape[3]), dtype=torch.uint8)
+    batch = FrameBatch(images.to(features.device), valid_px, img_P_cam, cam_T_lidar, ("",) * len(features))
+    return view(features, logits.softmax(dim=1), view.batch_plan(batch))
+
+
 def sampled_volume(features, logits, coordinates) -> torch.Tensor:
     """Outer product, then 5-D `grid_sample` at continuous indices (B, Y * X * Z, 3)."""
     depth = logits.softmax(dim=1)[:, :-1]
@@ -56,7 +64,7 @@ def all_coordinates(view, img_P_cam, cam_T_lidar) -> torch.Tensor:
 def test_equals_the_frustum_volume_forward_and_backward(sampling):
     view = ViewTransform(GRID, BINS, sampling)
     features, logits, img_P_cam, cam_T_lidar, valid_px = make_inputs()
-    voxels = view(features, logits, img_P_cam, cam_T_lidar, valid_px)
+    voxels = lift(view, features, logits, img_P_cam, cam_T_lidar, valid_px)
     expected = sampled_volume(features, logits, all_coordinates(view, img_P_cam, cam_T_lidar))
     assert voxels.shape == expected.shape == (2, CHANNELS, 8, 32, 20)
     assert 0.3 < (expected != 0).float().mean() < 0.9, "a test needs voxels inside and outside the frustum"
@@ -75,7 +83,7 @@ def test_gradient_against_finite_differences():
     weight = torch.randn((1, CHANNELS, 8, 32, 20), generator=torch.Generator().manual_seed(3))
 
     def value(step: float) -> torch.Tensor:
-        return (view(features, logits + step * direction, *calibration).double() * weight).sum()
+        return (lift(view, features, logits + step * direction, *calibration).double() * weight).sum()
 
     slope = (torch.autograd.grad(value(0.0), logits)[0] * direction).sum()
     assert slope.item() == pytest.approx((value(0.01) - value(-0.01)).item() / 0.02, rel=1e-2)
@@ -93,7 +101,7 @@ def test_exact_sampling_by_hand():
     torch.testing.assert_close(coordinates, torch.tensor([[3.0, 2.0, expected_bin]], dtype=torch.float64))
     features = torch.arange(40.0).view(1, 1, 5, 8)
     logits = torch.zeros(1, 2, 5, 8)
-    voxels = view(features, logits, img_P_cam, cam_T_lidar, torch.tensor([[0.0, 0.0, 64.0, 40.0]]))
+    voxels = lift(view, features, logits, img_P_cam, cam_T_lidar, torch.tensor([[0.0, 0.0, 64.0, 40.0]]))
     assert voxels.item() == pytest.approx((2 * 8 + 3) * 0.5 * (1 - abs(expected_bin.item())), rel=1e-5)
 
 
@@ -120,9 +128,9 @@ def test_official_grid_equals_the_published_code(data_dir):
 def test_one_calibration_is_planned_once_and_another_anew():
     view = ViewTransform(GRID, BINS)
     features, logits, img_P_cam, cam_T_lidar, valid_px = make_inputs(3)
-    view(features, logits, img_P_cam, cam_T_lidar, valid_px)
+    lift(view, features, logits, img_P_cam, cam_T_lidar, valid_px)
     assert len(view.plans) == 3
-    view(features, logits, img_P_cam[[0, 0, 2]], cam_T_lidar[[0, 0, 2]], valid_px)
+    lift(view, features, logits, img_P_cam[[0, 0, 2]], cam_T_lidar[[0, 0, 2]], valid_px)
     assert len(view.plans) == 3
     assert not list(view.state_dict())
     assert len(copy.deepcopy(view).plans) == 0
@@ -131,12 +139,12 @@ def test_one_calibration_is_planned_once_and_another_anew():
 def test_official_sampling_depends_on_the_largest_image_of_the_batch():
     features, logits, img_P_cam, cam_T_lidar, valid_px = make_inputs(2)
     view = ViewTransform(GRID, BINS, "official")
-    together = view(features, logits, img_P_cam, cam_T_lidar, valid_px)
-    alone = view(features[1:], logits[1:], img_P_cam[1:], cam_T_lidar[1:], valid_px[1:])
+    together = lift(view, features, logits, img_P_cam, cam_T_lidar, valid_px)
+    alone = lift(view, features[1:], logits[1:], img_P_cam[1:], cam_T_lidar[1:], valid_px[1:])
     assert not torch.allclose(together[1:], alone, atol=1e-3)
     exact = ViewTransform(GRID, BINS, "exact")
-    together = exact(features, logits, img_P_cam, cam_T_lidar, valid_px)
-    alone = exact(features[1:], logits[1:], img_P_cam[1:], cam_T_lidar[1:], valid_px[1:])
+    together = lift(exact, features, logits, img_P_cam, cam_T_lidar, valid_px)
+    alone = lift(exact, features[1:], logits[1:], img_P_cam[1:], cam_T_lidar[1:], valid_px[1:])
     torch.testing.assert_close(together[1:], alone)
 
 
@@ -160,15 +168,15 @@ def test_a_plan_made_in_inference_mode_serves_training():
     view = ViewTransform(GRID, BINS)
     features, logits, *calibration = make_inputs()
     with torch.inference_mode():
-        view(features, logits, *calibration)
-    view(features, logits, *calibration).sum().backward()
+        lift(view, features, logits, *calibration)
+    lift(view, features, logits, *calibration).sum().backward()
     assert features.grad is not None and logits.grad is not None
 
 
 def test_a_camera_that_sees_no_voxel_gives_zeros():
     features, logits, img_P_cam, cam_T_lidar, valid_px = make_inputs()
     cam_T_lidar[:, 2, 3] -= 100.0  # everything lies behind
-    voxels = ViewTransform(GRID, BINS)(features, logits, img_P_cam, cam_T_lidar, valid_px)
+    voxels = lift(ViewTransform(GRID, BINS), features, logits, img_P_cam, cam_T_lidar, valid_px)
     assert voxels.shape == (2, CHANNELS, 8, 32, 20) and not voxels.any()
     voxels.sum().backward()
     assert not features.grad.any()
@@ -178,17 +186,17 @@ def test_autocast_does_not_coarsen_the_lift():
     view = ViewTransform(GRID, BINS)
     inputs = make_inputs()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        voxels = view(*inputs)
+        voxels = lift(view, *inputs)
     assert voxels.dtype == torch.float32
-    torch.testing.assert_close(voxels, view(*inputs))
+    torch.testing.assert_close(voxels, lift(view, *inputs))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_cuda_equals_cpu():
     view = ViewTransform(GRID, BINS)
     features, logits, *calibration = make_inputs()
-    on_cpu = view(features, logits, *calibration)
-    on_cuda = view(features.cuda(), logits.cuda(), *(item.cuda() for item in calibration))
+    on_cpu = lift(view, features, logits, *calibration)
+    on_cuda = lift(view, features.cuda(), logits.cuda(), *(item.cuda() for item in calibration))
     torch.testing.assert_close(on_cuda.cpu(), on_cpu, atol=1e-5, rtol=0)
     expected = torch.autograd.grad(on_cpu.square().sum(), (features, logits))
     for ours, reference in zip(torch.autograd.grad(on_cuda.square().sum(), (features, logits)), expected):

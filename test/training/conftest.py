@@ -66,7 +66,7 @@ def tiny_config() -> Config:
         checkpoint_every=3,
         augment=AugmentConfig(),
     )
-    return Config("tiny", student, training)
+    return Config("tiny", student=student, training=training)
 
 
 def make_frame(index: int) -> Frame:

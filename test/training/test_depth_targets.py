@@ -5,7 +5,8 @@ import torch
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.geometry.depth_bins import DepthBins
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
-from monotakd_ros.training.depth_targets import CellLayout, depth_targets, foreground_mask, image_regions, nearest_depth
+from monotakd_ros.network.measured_depth import CellLayout
+from monotakd_ros.training.depth_targets import depth_targets, foreground_mask, image_regions
 
 CELLS = CellLayout(4, 6, 8, 0.0)
 PROJECTION = np.array([[20.0, 0, 24, 0], [0, 20.0, 16, 0], [0, 0, 1, 0]])
@@ -14,29 +15,6 @@ BINS = DepthBins(2.0, 26.0, 8)
 
 def points(*rows: tuple[float, float, float]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.float32).reshape(-1, 3)
-
-
-class TestCellLayout:
-    @pytest.mark.parametrize(
-        ("first_px", "pixel", "cell"), [(0.0, 3.9, 0), (0.0, 4.0, 1), (3.5, 7.4, 0), (3.5, 7.5, 1)]
-    )
-    def test_a_pixel_belongs_to_the_nearest_cell_centre(self, first_px, pixel, cell):
-        layout = CellLayout(4, 6, 8, first_px)
-        assert layout.cell_of(torch.tensor(pixel)) == layout.cell_of(np.array(pixel)) == cell
-
-
-class TestNearestDepth:
-    def test_the_nearest_point_of_a_cell_wins(self):
-        depth = nearest_depth(points((8, 8, 20.0), (9, 9, 5.0), (0, 0, 7.0)), CELLS)
-        assert depth[1, 1] == 5.0 and depth[0, 0] == 7.0
-        assert torch.isinf(depth).sum() == 4 * 6 - 2
-
-    def test_points_outside_the_map_or_behind_are_left_out(self):
-        depth = nearest_depth(points((-9, 0, 3.0), (48, 0, 3.0), (0, 60, 3.0), (8, 8, -1.0)), CELLS)
-        assert torch.isinf(depth).all()
-
-    def test_no_points(self):
-        assert torch.isinf(nearest_depth(points(), CELLS)).all()
 
 
 class TestForeground:

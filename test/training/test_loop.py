@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from monotakd_ros.errors import CheckpointError, ConfigError, OutputError, TrainingError
-from monotakd_ros.network.checkpoint import load_checkpoint, load_student
+from monotakd_ros.network.checkpoint import load_checkpoint, load_network
 from monotakd_ros.training.loop import RunOptions, train_student
 
 
@@ -32,9 +32,9 @@ class TestARun:
         assert [progress.step for progress in seen] == list(range(1, 9))
         assert {"loss", "loss_cls", "loss_box", "loss_direction", "loss_depth"} <= seen[0].figures.keys()
         assert {"last.pt", "best.pt", "final.pt", "log.jsonl"} <= {item.name for item in tmp_path.iterdir()}
-        student, config = load_student(tmp_path / "final.pt", "cpu")
-        assert config == tiny_config and not student.training
-        metadata = load_checkpoint(tmp_path / "final.pt").metadata
+        student, checkpoint = load_network(tmp_path / "final.pt")
+        assert checkpoint.config == tiny_config and not student.training
+        metadata = checkpoint.metadata
         assert metadata["step"] == 8 and metadata["sources"] == ["drive"] and "score" in metadata["validation"]
 
     def test_log_lines(self, tiny_config, training_frames, tmp_path):
