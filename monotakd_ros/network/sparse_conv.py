@@ -8,8 +8,10 @@ output repeats, so the sum has a fixed order on every device. Indices are (batch
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -17,6 +19,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 Triple = tuple[int, int, int]
+PAIRS_PER_STEP = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,23 +84,34 @@ class Rulebook:
     """All pairs of a convolution, made once per resolution and handed to every submanifold convolution there.
 
     Attributes:
-        taps: taps with at least one pair.
-        center: the tap at which every site meets itself, not listed in `taps`; None where there is none.
+        steps: pairs of all taps; a tap may come in several steps.
+        center: the tap at which every site meets itself, not listed in `steps`; None where there is none.
         num_taps: size of the kernel.
-        num_outputs: number of output sites.
+        num_inputs, num_outputs: number of sites.
 
     Source: Graham et al., CVPR 2018, "3D Semantic Segmentation with Submanifold Sparse Convolutional Networks", sec. 3.
     """
 
-    taps: tuple[TapPairs, ...]
+    steps: tuple[TapPairs, ...]
     center: int | None
     num_taps: int
+    num_inputs: int
     num_outputs: int
+
+    def transposed(self) -> Rulebook:
+        """The way back from outputs to inputs, which gradients take."""
+        steps = tuple(TapPairs(tap, outputs, inputs) for tap, inputs, outputs in self.steps)
+        return replace(self, steps=steps, num_inputs=self.num_outputs, num_outputs=self.num_inputs)
+
+    @property
+    def longest(self) -> int:
+        """Most pairs of one step."""
+        return max((len(pairs.inputs) for pairs in self.steps), default=0)
 
     @property
     def num_pairs(self) -> int:
         """Products of a C_in x C_out matrix and a feature, the centre tap's among them."""
-        return sum(len(pairs.inputs) for pairs in self.taps) + (0 if self.center is None else self.num_outputs)
+        return sum(len(pairs.inputs) for pairs in self.steps) + (0 if self.center is None else self.num_outputs)
 
 
 def submanifold_rulebook(x: SparseTensor, kernel: Triple = (3, 3, 3)) -> Rulebook:
@@ -117,10 +131,23 @@ def submanifold_rulebook(x: SparseTensor, kernel: Triple = (3, 3, 3)) -> Ruleboo
     sites, partners = site.split(sizes), neighbours[tap, site].split(sizes)
     taps = []
     for offset, (earlier, later) in enumerate(zip(sites, partners), start=1):
-        if len(earlier):
-            taps.append(TapPairs(num_taps // 2 + offset, later, earlier))
-            taps.append(TapPairs(num_taps // 2 - offset, earlier, later))
-    return Rulebook(tuple(taps), num_taps // 2, num_taps, count)
+        taps.append(TapPairs(num_taps // 2 + offset, later, earlier))
+        taps.append(TapPairs(num_taps // 2 - offset, earlier, later))
+    return Rulebook(_steps(taps), num_taps // 2, num_taps, count, count)
+
+
+def _steps(taps: Iterable[TapPairs]) -> tuple[TapPairs, ...]:
+    """What a convolution steps through: no tap without pairs; on a CPU long ones in pieces.
+
+    Pieces are ordered by where in the output they add, so that one step finds in the cache what the last one used.
+    """
+    steps = []
+    for tap, inputs, outputs in taps:
+        pieces = -(-len(inputs) // PAIRS_PER_STEP) if inputs.device.type == "cpu" else min(len(inputs), 1)
+        if pieces:
+            parts = enumerate(zip(inputs.chunk(pieces), outputs.chunk(pieces)))
+            steps += [(part / pieces, TapPairs(tap, *pairs)) for part, pairs in parts]
+    return tuple(step for _, step in sorted(steps, key=itemgetter(0)))
 
 
 def _later_neighbours(x: SparseTensor, kernel: Triple) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,7 +166,7 @@ def _later_neighbours(x: SparseTensor, kernel: Triple) -> tuple[torch.Tensor, to
         place = torch.searchsorted(keys, target) if not own_row else torch.arange(1, count + 1, device=keys.device)
         for _ in range(half_x if own_row else kernel[2]):
             neighbour = place.clamp(max=max(count - 1, 0))
-            hit = keys[neighbour] == target
+            hit = keys.index_select(0, neighbour) == target
             neighbours.append(neighbour)
             found.append(hit)
             place, target = place + hit, target + 1
@@ -164,9 +191,8 @@ def strided_rulebook(
     tap, inputs = torch.nonzero(valid, as_tuple=True)
     output_keys, outputs = torch.unique(keys[tap, inputs], return_inverse=True)
     sizes = valid.sum(dim=1).tolist()
-    pairs = enumerate(zip(inputs.split(sizes), outputs.split(sizes)))
-    taps = tuple(TapPairs(index, ins, outs) for index, (ins, outs) in pairs if len(ins))
-    rulebook = Rulebook(taps, None, len(sizes), len(output_keys))
+    taps = map(TapPairs, range(len(sizes)), inputs.split(sizes), outputs.split(sizes))
+    rulebook = Rulebook(_steps(taps), None, len(sizes), len(x.indices), len(output_keys))
     return rulebook, _unravel(output_keys, shape), shape
 
 
@@ -208,36 +234,48 @@ class GatherMultiplyScatter(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(features, weight)
         ctx.rulebook = rulebook
-        output = features.new_zeros((rulebook.num_outputs, len(weight)))
-        if bias is not None:
-            output += bias
-        if rulebook.center is not None:
-            output.addmm_(features, weight[:, rulebook.center].T)
-        for tap, inputs, outputs in rulebook.taps:
-            output.index_add_(0, outputs, features.index_select(0, inputs) @ weight[:, tap].T)
-        return output
+        output = _convolve(features, weight.permute(1, 2, 0).contiguous(), rulebook)
+        return output if bias is None else output.add_(bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         features, weight = ctx.saved_tensors
-        rulebook, needs = ctx.rulebook, ctx.needs_input_grad
-        grad = grad.contiguous()
-        grad_features = torch.zeros_like(features) if needs[0] else None
-        grad_weight = weight.new_zeros((weight.shape[1], len(weight), weight.shape[2])) if needs[1] else None
-        if rulebook.center is not None:
-            if grad_features is not None:
-                grad_features.addmm_(grad, weight[:, rulebook.center])
-            if grad_weight is not None:
-                grad_weight[rulebook.center] = grad.T @ features
-        for tap, inputs, outputs in rulebook.taps:
-            rows = grad.index_select(0, outputs)
-            if grad_features is not None:
-                grad_features.index_add_(0, inputs, rows @ weight[:, tap])
-            if grad_weight is not None:
-                grad_weight[tap] = rows.T @ features.index_select(0, inputs)
-        grad_weight = None if grad_weight is None else grad_weight.transpose(0, 1)
-        return grad_features, grad_weight, grad.sum(dim=0) if needs[2] else None, None
+        of_features, of_weight, of_bias, _ = ctx.needs_input_grad
+        grad, grad_features, grad_weight = grad.contiguous(), None, None
+        if of_features:
+            grad_features = _convolve(grad, weight.transpose(0, 1).contiguous(), ctx.rulebook.transposed())
+        if of_weight:
+            grad_weight = _weight_gradient(features, grad, ctx.rulebook)
+        return grad_features, grad_weight, grad.sum(dim=0) if of_bias else None, None
+
+
+def _convolve(features: torch.Tensor, matrices: torch.Tensor, rulebook: Rulebook) -> torch.Tensor:
+    """Features (N, C) through one matrix per tap (K, C, C'), summed over the taps: (M, C')."""
+    output = features.new_zeros((rulebook.num_outputs, matrices.shape[2]))
+    if rulebook.center is not None:
+        output.addmm_(features, matrices[rulebook.center])
+    gathered = features.new_empty((rulebook.longest, features.shape[1]))
+    products = features.new_empty((rulebook.longest, output.shape[1]))
+    for tap, inputs, outputs in rulebook.steps:
+        count = len(inputs)
+        rows = torch.index_select(features, 0, inputs, out=gathered[:count])
+        output.index_add_(0, outputs, torch.mm(rows, matrices[tap], out=products[:count]))
+    return output
+
+
+def _weight_gradient(features: torch.Tensor, grad: torch.Tensor, rulebook: Rulebook) -> torch.Tensor:
+    """Per tap the product of the rows it read and of the gradient where it added: (C_out, K, C_in)."""
+    result = grad.new_zeros((rulebook.num_taps, grad.shape[1], features.shape[1]))
+    if rulebook.center is not None:
+        result[rulebook.center].addmm_(grad.T, features)
+    read = features.new_empty((rulebook.longest, features.shape[1]))
+    added = grad.new_empty((rulebook.longest, grad.shape[1]))
+    for tap, inputs, outputs in rulebook.steps:
+        count = len(inputs)
+        rows = torch.index_select(features, 0, inputs, out=read[:count])
+        result[tap].addmm_(torch.index_select(grad, 0, outputs, out=added[:count]).T, rows)
+    return result.transpose(0, 1)
 
 
 class _SparseConv(nn.Module):

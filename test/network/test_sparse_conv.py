@@ -167,7 +167,7 @@ def test_edges_and_frames_do_not_touch():
 def test_a_tap_repeats_no_site():
     x = random_sites(9, share=0.5)
     rulebooks = submanifold_rulebook(x), strided_rulebook(x, (3, 3, 3), (2, 2, 2), (1, 1, 1))[0]
-    for pairs in itertools.chain.from_iterable(rulebook.taps for rulebook in rulebooks):
+    for pairs in itertools.chain.from_iterable(rulebook.steps for rulebook in rulebooks):
         for rows in (pairs.inputs, pairs.outputs):
             assert len(rows) == len(rows.unique()) > 0
 
