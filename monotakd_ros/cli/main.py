@@ -26,7 +26,9 @@ VERBS = {
     "simulate": "drive through a simulated world; write a labelled bag or KITTI folder",
     "convert": "turn a bag, KITTI folder or KITTI raw drive into a bag or a KITTI folder",
     "train": "train a network on any of those sources",
+    "import-checkpoint": "turn published MonoTAKD weights into a checkpoint of this package",
     "replay": "run a recording through the detector; write boxes, pictures and a summary",
+    "describe": "say what a config or weights file holds, and what its networks cost",
     "demo": "simulate a drive, replay it with the shipped weights, compare with the truth",
 }
 
@@ -105,7 +107,7 @@ def _verb_of(arguments: list[str]) -> str | None:
 
 def _import_verb(name: str):
     try:
-        return importlib.import_module(f"monotakd_ros.cli.{name}")
+        return importlib.import_module(f"monotakd_ros.cli.{name.replace('-', '_')}")
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("monotakd_ros"):
             raise

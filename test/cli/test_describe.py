@@ -1,0 +1,167 @@
+"""`monotakd describe`: configs, weights files, JSON, and files that are neither."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from monotakd_ros.cli.describe_report import WIDTH
+from monotakd_ros.cli.main import main
+from monotakd_ros.config import Config, from_dict
+from monotakd_ros.network.checkpoint import KINDS, build_network, save_checkpoint
+
+BEV = {
+    "collapse_channels": 8,
+    "stage_layers": [1, 1],
+    "stage_strides": [1, 2],
+    "stage_channels": [8, 8],
+    "upsample_channels": [8, 8],
+}
+RANGE_M = [2.0, -10.24, -3.0, 22.48, 10.24, 1.0]
+TINY = {
+    "name": "tiny",
+    "student": {
+        "input": {"width": 160, "height": 64, "focal_px": 90.0, "center_px": [79.0, 28.0]},
+        "grid": {"range_m": RANGE_M, "voxel_size_m": [1.28, 1.28, 1.0]},
+        "depth": {"min_m": 2.0, "max_m": 24.0, "num_bins": 8},
+        "encoder": {
+            "block": "basic",
+            "layers": [1, 1, 1, 1],
+            "stem_channels": 8,
+            "channels": [8, 8, 8, 8],
+            "feature_stage": 4,
+            "feature_channels": 8,
+            "aspp_channels": 8,
+            "aspp_rates": [2, 4],
+        },
+        "bev": BEV,
+        "residual": {"fusion": "off"},
+    },
+}
+TEACHER = {
+    "grid": {"range_m": RANGE_M, "voxel_size_m": [0.32, 0.32, 0.25]},
+    "encoder": {"channels": [4, 4, 4], "blocks": 1, "out_channels": 8},
+    "bev": BEV,
+}
+
+
+def write_config(path: Path, **sections) -> Path:
+    path.write_text(yaml.safe_dump({**TINY, **sections}))
+    return path
+
+
+@pytest.fixture
+def config_of_three(tmp_path: Path) -> Path:
+    return write_config(tmp_path / "three.yaml", teacher=TEACHER)
+
+
+def write_weights(path: Path, kind: str) -> Path:
+    config = from_dict(Config, {**TINY, "teacher": TEACHER})
+    metadata = {"step": 12, "validation": {"loss": 1.23456789}, "sources": ["a\nb"] * 40, "seen": torch.zeros(3)}
+    save_checkpoint(path, build_network(kind, config).state_dict(), config, metadata, kind)
+    return path
+
+
+def described(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    assert main(["describe", *map(str, arguments), "--repeats", "1"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def test_a_config_of_three_networks(config_of_three: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = described(capsys, config_of_three)
+    assert [line.split(":")[0] for line in text.splitlines() if ", torch " in line] == list(KINDS)
+    for module in ("normalization", "backbone", "view_transform", "alignment", "lidar_encoder", "conv_out", "whole"):
+        assert f" {module} " in text
+    assert "not used for boxes" in next(line for line in text.splitlines() if "residual" in line)
+    assert "160 x 64 px, focal length 90 px" in text
+    assert "16 x 16 cells" in text and "64 x 64 x 16 voxels" in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+def test_a_config_without_teacher_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = described(capsys, write_config(tmp_path / "two.yaml"))
+    assert "none: the config has no `teacher` section" in text
+    assert "lidar_encoder" not in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_weights_file(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_weights(tmp_path / "weights.pt", kind)
+    text = described(capsys, path)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in text
+    assert [line.split(":")[0] for line in text.splitlines() if ", torch " in line] == [kind]
+    assert "metadata  validation.loss: 1.23457" in text and "metadata  seen: tensor (3,)" in text
+    assert "Car, Pedestrian, Cyclist" in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+def test_json_has_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_weights(tmp_path / "weights.pt", "student")
+    found = json.loads(described(capsys, path, "--json"))
+    assert found["weights"]["size_bytes"] == path.stat().st_size
+    assert found["weights"]["metadata"]["step"] == 12
+    assert found["config"]["name"] == "tiny"
+    student = found["networks"]["student"]
+    modules = {row["name"]: row for row in student["modules"]}
+    assert modules["encoder.backbone"]["macs"] > 0 and modules["encoder.backbone"]["output"][-1] == "8x8x20"
+    assert student["whole"]["parameters"] == sum(row["parameters"] for name, row in modules.items() if "." not in name)
+
+
+def test_one_kind_of_several(config_of_three: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(described(capsys, config_of_three, "--kind", "teacher", "--json"))
+    assert list(found["networks"]) == ["teacher"]
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    assert main(["describe", *map(str, arguments)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("error: ") and "Traceback" not in captured.err
+    return captured.err
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No such file" in failure(capsys, tmp_path / "none.yaml")
+    assert "Is a directory" in failure(capsys, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "expected a mapping"),
+        (b"\xff\xfe\x00\x01", "cannot read the config"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n", "expected a mapping"),
+        (b"name: x\nstudnet: {}\n", "did you mean 'student'"),
+        (b"a: [1", "not valid YAML"),
+        (b"PK\x03\x04 cut off", "not a checkpoint, or a damaged one"),
+        (b"\x80\x02garbage", "not a checkpoint, or a damaged one"),
+    ],
+)
+def test_a_file_that_is_neither(
+    content: bytes, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    message = failure(capsys, path)
+    assert reason in message and str(path) in message
+
+
+def test_weights_of_another_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"model_state": {}, "epoch": 3}, tmp_path / "official.pth")
+    assert "it holds 'model_state', 'epoch'" in failure(capsys, tmp_path / "official.pth")
+
+
+def test_a_kind_that_the_file_does_not_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no `teacher` section" in failure(capsys, write_config(tmp_path / "two.yaml"), "--kind", "teacher")
+    path = write_weights(tmp_path / "weights.pt", "student")
+    assert "expected the weights of a teacher" in failure(capsys, path, "--kind", "teacher")
+
+
+def test_a_device_that_is_not_there(config_of_three: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "device" in failure(capsys, config_of_three, "--device", "cuda:99")
