@@ -1,4 +1,4 @@
-"""The teaching assistant: the student's trunk, lifted with the depth that a LiDAR measured instead of a predicted one."""
+"""The teaching assistant: the student's trunk, lifted with the depth that a LiDAR measured."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Assistant(nn.Module):
     Source: MonoTAKD (Liu et al., CVPR 2025), teaching assistant.
     """
 
-    def __init__(self, config: StudentConfig, assistant: AssistantConfig = AssistantConfig()) -> None:
+    def __init__(self, config: StudentConfig, assistant: AssistantConfig) -> None:
         super().__init__()
         self.config = config
         self.cell_depth = assistant.cell_depth
@@ -72,6 +72,6 @@ class Assistant(nn.Module):
         return self.head.decode_batch(output)
 
 
-def build_assistant(config: StudentConfig, assistant: AssistantConfig = AssistantConfig()) -> Assistant:
+def build_assistant(config: StudentConfig, assistant: AssistantConfig) -> Assistant:
     """An assistant with random weights."""
     return Assistant(config, assistant)

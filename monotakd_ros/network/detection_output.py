@@ -1,4 +1,4 @@
-"""What teacher, assistant and student have in common at their output: head maps over one set of anchors, and a BEV map."""
+"""What teacher, assistant and student have in common at their output: head maps over one set of anchors, a BEV map."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ from monotakd_ros.config import (
 )
 from monotakd_ros.errors import FrameError
 from monotakd_ros.frame import FrameBatch
-from monotakd_ros.network.sparse_conv import SparseTensor, linear_keys
 from monotakd_ros.network.teacher import Teacher, build_teacher
 
 OFFICIAL_PREFIXES = {"backbone_3d.": "lidar_encoder.", "backbone_2d.": "bev_backbone.", "dense_head.": "head."}
@@ -139,18 +138,12 @@ def official_teacher(data_dir) -> Teacher:
     return teacher.eval()
 
 
-def test_recorded_head_maps(data_dir, monkeypatch):
-    """From the recorded voxels (placed in float64; see test_voxelization) to the official code's maps."""
+def test_recorded_head_maps(data_dir):
+    """From the recorded points to the official code's maps."""
     teacher = official_teacher(data_dir)
-    recorded = np.load(data_dir / "parity" / "voxels.npz")
-    shape = (41, 1504, 1120)
-    indices = torch.from_numpy(recorded["voxel_coords"])
-    means = torch.from_numpy(recorded["voxels"].sum(axis=1) / recorded["voxel_num_points"][:, None]).float()
-    order = linear_keys(indices, shape).argsort()
-    voxels = SparseTensor(means[order], indices[order], shape, 1)
-    monkeypatch.setattr("monotakd_ros.network.teacher.voxelize", lambda *args: voxels)
+    points = torch.from_numpy(np.load(data_dir / "parity" / "voxels.npz")["points"])
     with torch.inference_mode():
-        output = teacher(make_batch(torch.from_numpy(recorded["points"])))
+        output = teacher(make_batch(points))
     expected = np.load(data_dir / "parity" / "training_step.npz")
     maps = {"cls": output.cls_logits, "box": output.box_codes, "dir_cls": output.dir_logits}
     for name, values in maps.items():
