@@ -23,7 +23,7 @@ from monotakd_ros.frame import Labels3D
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
 from monotakd_ros.training.frame_cache import TrainingFrame
-from monotakd_ros.training.loop import RunOptions, StudentRun
+from monotakd_ros.training.loop import RunOptions, TrainingRun
 from monotakd_ros.training.losses import total
 from monotakd_ros.training.optim import set_learning_rate
 
@@ -83,25 +83,25 @@ class PartTimer:
         self.seconds[name].append(time.perf_counter() - start)
 
 
-def timed_step(run: StudentRun, step: int, part: PartTimer) -> None:
-    """The same work as `StudentRun.take_step`, in parts."""
+def timed_step(run: TrainingRun, step: int, part: PartTimer) -> None:
+    """The same work as `TrainingRun.take_step`, in parts."""
     with part("frames and augmentation"):
         frames = run.batches.prepared(step)
     with part("targets"):
         batch = run.build(frames).to(run.device)
-    run.student.train()
+    run.network.train()
     with part("forward"), run.precision():
-        output = run.student(batch.frames)
+        output = run.network(batch.frames)
     with part("losses"):
         loss = total(run.losses(output, batch))
     with part("backward"):
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
     with part("clip, optimiser, average"):
-        torch.nn.utils.clip_grad_norm_(run.student.parameters(), run.config.training.grad_clip_norm)
+        torch.nn.utils.clip_grad_norm_(run.network.parameters(), run.config.training.grad_clip_norm)
         set_learning_rate(run.optimizer, 1e-4)
         run.optimizer.step()
-        run.average.update(run.student, step)
+        run.average.update(run.network, step)
 
 
 def main() -> None:
@@ -120,7 +120,7 @@ def main() -> None:
     config = replace(config, training=replace(config.training, **changes))
     frames = [made_up_frame(config, index) for index in range(16)]
     with tempfile.TemporaryDirectory() as folder:
-        run = StudentRun(config, frames, [], Path(folder), RunOptions(device=arguments.device))
+        run = TrainingRun("student", config, frames, [], Path(folder), RunOptions(device=arguments.device))
         timed_step(run, 0, PartTimer())
         part = PartTimer()
         for step in range(1, arguments.steps + 1):

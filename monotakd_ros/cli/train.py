@@ -1,4 +1,4 @@
-"""`monotakd train student`: train the camera detector on any source with labels."""
+"""`monotakd train NETWORK`: train student, assistant or teacher on any source with labels."""
 
 from __future__ import annotations
 
@@ -19,19 +19,39 @@ from monotakd_ros.cli.source_arguments import add_source_arguments, source_optio
 from monotakd_ros.config import Config, load_config
 from monotakd_ros.data.source import open_source
 from monotakd_ros.detector import resolve_device
-from monotakd_ros.errors import ConfigError
+from monotakd_ros.errors import ConfigError, TrainingError
+from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
-from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_student
+from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_network
 from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, check_run_folder, load_state
 
 _log = logging.getLogger(__name__)
 
-DESCRIPTION = """\
-Train the camera detector with detection and depth losses.
+NETWORKS = {
+    STUDENT: (
+        "the camera detector",
+        "Train the camera detector with detection and depth losses. LiDAR clouds give the depth loss\n"
+        "its targets; without them only boxes teach.",
+    ),
+    ASSISTANT: (
+        "the camera detector that is given LiDAR depth",
+        "Train the teaching assistant, the student's trunk lifted with the depth that a LiDAR measured,\n"
+        "with detection losses. Frames need LiDAR clouds.",
+    ),
+    TEACHER: (
+        "the LiDAR detector",
+        "Train the teacher (SECOND) with detection losses on the part of the LiDAR clouds that the\n"
+        "camera sees. The config needs a `teacher` section (as config/monotakd_small.yaml has).",
+    ),
+}
+"""Per network: help and description."""
 
-Each SOURCE is a bag, a KITTI folder or a KITTI raw drive with labels, and LiDAR clouds for the depth loss (without
-them only boxes teach). It is read once into the cache; later runs and --resume start from there. Without --val-data
-the last part of each source (training.validation_fraction) is held back for validation.
+DESCRIPTION = """\
+{description}
+
+Each SOURCE is a bag, a KITTI folder or a KITTI raw drive with labels. It is read once into the cache; later runs and
+--resume start from there. Without --val-data the last part of each source (training.validation_fraction) is held back
+for validation.
 
 RUN then holds: last.pt (to resume), best.pt (best validation AP) and final.pt (both for `monotakd replay`),
 log.jsonl and tensorboard/.
@@ -40,9 +60,9 @@ log.jsonl and tensorboard/.
 EPILOG = """\
 examples:
   monotakd simulate drive_a --frames 200 --seed 1
-  monotakd train student --config config/student_small.yaml --data drive_a --out run --steps 500
-  monotakd train student --config config/student_small.yaml --data drive_a --out run --resume
-  monotakd train student --config config/student_small.yaml --data drive_a drive_b --val-data drive_c --out run2 \\
+  monotakd train {network} --config config/monotakd_small.yaml --data drive_a --out run --steps 500
+  monotakd train {network} --config config/monotakd_small.yaml --data drive_a --out run --resume
+  monotakd train {network} --config config/monotakd_small.yaml --data drive_a drive_b --val-data drive_c --out run2 \\
       --init run/final.pt --device cuda
 
 Ctrl-C finishes the step, writes last.pt and exits with 130; --resume then continues, on a CPU bit for bit.
@@ -53,15 +73,16 @@ def add_parser(subparsers: Any) -> None:
     """Register `train` and its networks."""
     parser = subparsers.add_parser("train", help="train a network", description="Train a network.")
     networks = parser.add_subparsers(dest="network", metavar="NETWORK", required=True)
-    student = networks.add_parser(
-        "student",
-        help="the camera detector",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_arguments(student)
-    student.set_defaults(run=run)
+    for network, (summary, description) in NETWORKS.items():
+        one = networks.add_parser(
+            network,
+            help=summary,
+            description=DESCRIPTION.format(description=description),
+            epilog=EPILOG.format(network=network),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _add_arguments(one)
+        one.set_defaults(run=run)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +113,8 @@ def run(arguments: argparse.Namespace) -> int:
     resolve_device(arguments.device)
     check_run_folder(arguments.out, arguments.resume, arguments.overwrite)
     config = _config(arguments)
+    if arguments.network == TEACHER and config.teacher is None:
+        raise ConfigError(f"{arguments.config}: no `teacher` section, so there is no teacher to train")
     try:
         caches = _read(arguments.data, arguments, config)
         val_caches = _read(arguments.val_data, arguments, config)
@@ -99,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         _remove_empty(arguments.out / CACHE_DIR, arguments.out)
         raise
     train_frames, val_frames = split(caches, val_caches, config.training.validation_fraction)
-    warn_of_gaps(caches, config)
+    check_gaps(caches, arguments.network, config)
     config = with_trained_scale(config, caches)
     options = RunOptions(
         device=arguments.device,
@@ -112,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print(f"{len(train_frames)} frames to learn from, {len(val_frames)} to validate on")
     with ProgressBar() as bar:
-        result = train_student(config, train_frames, val_frames, arguments.out, options, bar.show)
+        result = train_network(arguments.network, config, train_frames, val_frames, arguments.out, options, bar.show)
     _report(result, arguments.out)
     return 0
 
@@ -177,16 +200,27 @@ def split(
     return ConcatDataset(train), ConcatDataset(validation)
 
 
-def warn_of_gaps(caches: Sequence[FrameCache], config: Config) -> None:
-    """Log classes without an example and missing LiDAR clouds."""
+def check_gaps(caches: Sequence[FrameCache], network: str, config: Config) -> None:
+    """Log classes without an example and missing LiDAR clouds.
+
+    Raises:
+        TrainingError: no clouds at all, and the network cannot do without.
+    """
     counts: Counter[int] = Counter()
     for cache in caches:
         counts.update(cache.report.class_counts)
     for index, name in enumerate(config.student.class_names):
         if not counts[index]:
             _log.warning("no labelled %s in the training data: the detector will not learn this class", name)
-    if not any(cache.report.with_points for cache in caches):
-        _log.warning("no LiDAR cloud in the training data: the depth loss has nothing to learn from")
+    frames = sum(cache.report.frames for cache in caches)
+    with_points = sum(cache.report.with_points for cache in caches)
+    if network == STUDENT:
+        if not with_points:
+            _log.warning("no LiDAR cloud in the training data: the depth loss has nothing to learn from")
+    elif not with_points:
+        raise TrainingError(f"no LiDAR cloud in the training data: the {network} has nothing to learn from")
+    elif with_points < frames:
+        _log.warning("%s of %s frames have no LiDAR points in the image", frames - with_points, frames)
 
 
 def with_trained_scale(config: Config, caches: Sequence[FrameCache]) -> Config:

@@ -1,4 +1,4 @@
-"""The training loop of a student: steps, validation, checkpoints, resume.
+"""The training loop of one network: steps, validation, checkpoints, resume.
 
 A step is a pure function of the state in `last.pt` and the step's number: order, augmentation, dropout and learning
 rate follow from (seed, step). So a run that was stopped and resumed ends, on the CPU, with the very same weights.
@@ -22,13 +22,19 @@ from torch.utils.data import DataLoader
 
 from monotakd_ros.config import Config, to_dict
 from monotakd_ros.errors import ConfigError, TrainingError
-from monotakd_ros.network.checkpoint import STUDENT, load_checkpoint, load_weights, save_checkpoint
-from monotakd_ros.network.detection_output import StudentOutput
-from monotakd_ros.network.student import Student, build_student
+from monotakd_ros.network.checkpoint import (
+    STUDENT,
+    Network,
+    build_network,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
+from monotakd_ros.network.detection_output import DetectionOutput
 from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBatch
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.interrupt import InterruptLatch, StopRequested
-from monotakd_ros.training.losses import LossTerm, student_terms, total
+from monotakd_ros.training.losses import LossTerm, depth_terms, detection_terms, total
 from monotakd_ros.training.optim import MovingAverage, build_optimizer, learning_rate_at, set_learning_rate
 from monotakd_ros.training.run_folder import (
     BEST_FILE,
@@ -106,7 +112,8 @@ class RunResult:
     best_score: float
 
 
-def train_student(
+def train_network(
+    kind: str,
     config: Config,
     train_frames: Sequence[TrainingFrame],
     val_frames: Sequence[TrainingFrame],
@@ -114,9 +121,10 @@ def train_student(
     options: RunOptions = RunOptions(),
     on_step: Callable[[Progress], None] | None = None,
 ) -> RunResult:
-    """Train a student with the detection and depth losses.
+    """Train one network on its own: with the detection losses, and a student with the depth loss too.
 
     Args:
+        kind: "student", "assistant" or "teacher"; the latter two need frames with clouds.
         config: network and training settings.
         train_frames: to learn from.
         val_frames: to validate on; may be empty.
@@ -130,29 +138,31 @@ def train_student(
     Raises:
         OutputError: `out` holds something and neither resume nor overwrite is asked for; or it cannot be written.
         TrainingError: no frames, a loss that is not finite, or a resumed run with other settings.
-        ConfigError: fp16 on a CPU.
+        ConfigError: fp16 on a CPU; a teacher of a config without one.
         CheckpointError: `options.init` or `last.pt` does not fit.
         KeyboardInterrupt: Ctrl-C, after `last.pt` was saved.
     """
     if not train_frames:
         raise TrainingError("no frame to learn from")
     open_run_folder(out, options.resume, options.overwrite)
-    run = StudentRun(config, train_frames, val_frames, out, options)
+    run = TrainingRun(kind, config, train_frames, val_frames, out, options)
     with InterruptLatch() as latch:
         return run.run(latch, on_step)
 
 
-class StudentRun:
+class TrainingRun:
     """State of a run and what moves it forward by one step."""
 
     def __init__(
         self,
+        kind: str,
         config: Config,
         train_frames: Sequence[TrainingFrame],
         val_frames: Sequence[TrainingFrame],
         out: Path,
         options: RunOptions = RunOptions(),
     ) -> None:
+        self.kind = kind
         self.config = config
         self.out = out
         self.options = options
@@ -161,16 +171,16 @@ class StudentRun:
         if settings.amp == "fp16" and self.device.type != "cuda":
             raise ConfigError("training.amp: fp16 needs a CUDA device; on a CPU use bf16 or off")
         torch.manual_seed(settings.seed)
-        # Weights in the order of the images, which `collate` stacks channels last: a tenth quicker on a CPU.
-        self.student: Student = build_student(config.student).to(self.device, memory_format=torch.channels_last)
-        self.student.view_transform.plans.max_plans = settings.lift_plans
+        self.network: Network = _channels_last(build_network(kind, config).to(self.device))
+        if hasattr(self.network, "view_transform"):
+            self.network.view_transform.plans.max_plans = settings.lift_plans
         if options.init is not None:
-            load_weights(self.student, load_checkpoint(options.init, STUDENT).state_dict, where=str(options.init))
-        self.build = BatchBuilder(self.student.head.anchors, self.student.head.encode, config)
+            load_weights(self.network, load_checkpoint(options.init, kind).state_dict, where=str(options.init))
+        self.build = BatchBuilder(self.network.head.anchors, self.network.head.encode, config)
         self.batches = StepBatches(train_frames, self.build, config)
         self.val_frames = val_frames
-        self.optimizer = build_optimizer(self.student, settings)
-        self.average = MovingAverage(self.student, settings.ema_decay)
+        self.optimizer = build_optimizer(self.network, settings)
+        self.average = MovingAverage(self.network, settings.ema_decay)
         self.scaler = _grad_scaler(settings.amp == "fp16")
         self.step = 0
         self.best_score = NO_SCORE
@@ -178,9 +188,11 @@ class StudentRun:
         if options.resume:
             self._restore(load_state(out / STATE_FILE))
 
-    def losses(self, output: StudentOutput, batch: TrainingBatch) -> dict[str, LossTerm]:
+    def losses(self, output: DetectionOutput, batch: TrainingBatch) -> dict[str, LossTerm]:
         """The named terms of one batch: the place where distillation adds its own."""
-        return student_terms(output, batch.anchors, batch.depth, self.config.training.loss)
+        settings = self.config.training.loss
+        terms = detection_terms(output, batch.anchors, settings)
+        return terms | depth_terms(output, batch.depth, settings) if self.kind == STUDENT else terms
 
     def precision(self) -> AbstractContextManager[object]:
         """The autocast context of a forward pass in training."""
@@ -188,7 +200,7 @@ class StudentRun:
         return nullcontext() if amp == "off" else torch.autocast(self.device.type, dtype=AMP_TYPES[amp])
 
     def run(self, latch: InterruptLatch, on_step: Callable[[Progress], None] | None = None) -> RunResult:
-        """Take steps until the end, `stop_at` or Ctrl-C; see `train_student`."""
+        """Take steps until the end, `stop_at` or Ctrl-C; see `train_network`."""
         settings = self.config.training
         last = settings.steps if self.options.stop_at is None else min(self.options.stop_at, settings.steps)
         log = RunLog(self.out, self.step)
@@ -229,9 +241,9 @@ class StudentRun:
         learning_rate = learning_rate_at(self.step, settings)
         set_learning_rate(self.optimizer, learning_rate)
         batch = batch.to(self.device)
-        self.student.train()
+        self.network.train()
         with self.precision():
-            output = self.student(batch.frames)
+            output = self.network(batch.frames)
         terms = self.losses(output, batch)
         loss = total(terms)
         figures = {"loss": loss.item()} | {f"loss_{name}": term.value.item() for name, term in terms.items()}
@@ -239,12 +251,12 @@ class StudentRun:
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.student.parameters(), settings.grad_clip_norm).item()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.grad_clip_norm).item()
         if not self.scaler.is_enabled():  # the scaler skips such steps and lowers its scale
             self._require_finite({"gradient norm": norm}, batch)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.average.update(self.student, self.step)
+        self.average.update(self.network, self.step)
         self.step += 1
         return figures | {"learning_rate": learning_rate, "gradient_norm": norm}
 
@@ -258,7 +270,8 @@ class StudentRun:
                 "step": self.step,
                 "best_score": self.best_score,
                 "validation": dict(self.validation),
-                "student": self.student.state_dict(),
+                "kind": self.kind,
+                "network": self.network.state_dict(),
                 "average": self.average.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
@@ -266,8 +279,8 @@ class StudentRun:
         )
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        check_same_run(self.out / STATE_FILE, state, self.config, self.options.data)
-        self.student.load_state_dict(state["student"])
+        check_same_run(self.out / STATE_FILE, state, self.kind, self.config, self.options.data)
+        self.network.load_state_dict(state["network"])
         self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
@@ -323,7 +336,15 @@ class StudentRun:
             "validation_frames": len(self.val_frames),
             "validation": dict(self.validation),
         }
-        save_checkpoint(self.out / name, self.average.model.state_dict(), self.config, metadata)
+        save_checkpoint(self.out / name, self.average.model.state_dict(), self.config, metadata, self.kind)
+
+
+def _channels_last(network: Network) -> Network:
+    """Weights in the order of the images, which `collate` stacks channels last: a tenth quicker on a CPU."""
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
+            module.to(memory_format=torch.channels_last)
+    return network
 
 
 class _Window:

@@ -1,7 +1,7 @@
-"""The student's losses as pure functions of head outputs and targets, in float32.
+"""The losses as pure functions of network outputs and targets, in float32.
 
-Each returns one scalar. `student_terms` names and weights them; distillation adds further named terms to the same
-mapping, and `total` sums whatever is there.
+Each returns one scalar. `detection_terms` and `depth_terms` name and weight them; distillation adds further named terms
+to the same mapping, and `total` sums whatever is there.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ DEPTH_FOCAL_GAMMA = 2.0
 
 
 class HeadOutput(Protocol):
-    """The maps a student's forward gives, see `network.detection_output`."""
+    """The maps any network's forward gives, see `network.detection_output`."""
 
     cls_logits: torch.Tensor
     box_codes: torch.Tensor
     dir_logits: torch.Tensor
+
+
+class DepthOutput(Protocol):
+    """What a student's forward gives besides."""
+
     depth_logits: torch.Tensor
 
 
@@ -100,18 +105,20 @@ def depth_loss(depth_logits: torch.Tensor, targets: DepthTargets, foreground_wei
     return (focal * weight).sum() / max(len(focal), 1)
 
 
-def student_terms(
-    output: HeadOutput, anchor_targets: AnchorTargets, depth_targets: DepthTargets, config: LossConfig
-) -> dict[str, LossTerm]:
-    """The detection and depth terms of a student without teacher."""
-    cls = class_loss(output.cls_logits, anchor_targets, config.focal_alpha, config.focal_gamma)
-    depth = depth_loss(output.depth_logits, depth_targets, config.depth_foreground_weight)
+def detection_terms(output: HeadOutput, targets: AnchorTargets, config: LossConfig) -> dict[str, LossTerm]:
+    """The terms that labelled boxes teach any of the three networks."""
+    cls = class_loss(output.cls_logits, targets, config.focal_alpha, config.focal_gamma)
     return {
         "cls": LossTerm(cls, config.cls_weight),
-        "box": LossTerm(box_loss(output.box_codes, anchor_targets), config.box_weight),
-        "direction": LossTerm(direction_loss(output.dir_logits, anchor_targets), config.direction_weight),
-        "depth": LossTerm(depth, config.depth_weight),
+        "box": LossTerm(box_loss(output.box_codes, targets), config.box_weight),
+        "direction": LossTerm(direction_loss(output.dir_logits, targets), config.direction_weight),
     }
+
+
+def depth_terms(output: DepthOutput, targets: DepthTargets, config: LossConfig) -> dict[str, LossTerm]:
+    """The term that LiDAR depth teaches a student."""
+    value = depth_loss(output.depth_logits, targets, config.depth_foreground_weight)
+    return {"depth": LossTerm(value, config.depth_weight)}
 
 
 def total(terms: Mapping[str, LossTerm]) -> torch.Tensor:

@@ -21,7 +21,7 @@ from monotakd_ros.errors import CheckpointError, OutputError, TrainingError
 
 _log = logging.getLogger(__name__)
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 STATE_FILE = "last.pt"
 BEST_FILE = "best.pt"
 FINAL_FILE = "final.pt"
@@ -110,14 +110,14 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def check_same_run(path: Path, state: Mapping[str, Any], config: Config, data: Mapping[str, Any]) -> None:
-    """Check that a resumed run has the settings and frames it was started with.
+def check_same_run(path: Path, state: Mapping[str, Any], kind: str, config: Config, data: Mapping[str, Any]) -> None:
+    """Check that a resumed run trains the network, and has the settings and frames, it was started with.
 
     Raises:
         TrainingError: names every setting that differs, with both values.
     """
-    saved = _flat(state["config"]) | _flat(state["data"], "data")
-    current = _flat(to_dict(config)) | _flat(data, "data")
+    saved = _flat(state["config"]) | _flat(state["data"], "data") | {"network": state["kind"]}
+    current = _flat(to_dict(config)) | _flat(data, "data") | {"network": kind}
     changed = [
         f"{key}: was {saved.get(key)!r}, now {current.get(key)!r}"
         for key in sorted(saved.keys() | current.keys())

@@ -1,4 +1,4 @@
-"""Scoring a student on held-back frames: losses and KITTI's average precision."""
+"""Scoring a network on held-back frames: losses and KITTI's average precision."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from monotakd_ros.data.preprocess import PreparedFrame
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, ap_value, kitti_ap_from_frames
 from monotakd_ros.frame import Detections3D
-from monotakd_ros.network.detection_output import StudentOutput
-from monotakd_ros.network.student import Student
+from monotakd_ros.network.checkpoint import Network
+from monotakd_ros.network.detection_output import DetectionOutput
 from monotakd_ros.training.batches import TrainingBatch
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.losses import LossTerm, total
@@ -23,25 +23,25 @@ OVERLAPS = ("strict", "loose")
 
 @torch.no_grad()
 def validate(
-    student: Student,
+    network: Network,
     frames: Sequence[TrainingFrame],
     build: Callable[[Sequence[PreparedFrame]], TrainingBatch],
-    losses: Callable[[StudentOutput, TrainingBatch], dict[str, LossTerm]],
+    losses: Callable[[DetectionOutput, TrainingBatch], dict[str, LossTerm]],
     *,
     batch_size: int,
     device: torch.device,
     class_names: tuple[str, ...],
     on_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """Losses and AP of `student` (in eval mode) over `frames`, in float32 as it is deployed.
+    """Losses and AP of `network` (in eval mode) over `frames`, in float32 as it is deployed.
 
     Args:
-        student: to be scored.
+        network: to be scored.
         frames: with ground truth.
         build: makes batches with targets.
         losses: the terms of one batch.
         batch_size: frames per forward pass.
-        device: where the student is.
+        device: where the network is.
         class_names: in label order.
         on_batch: called after each batch.
 
@@ -57,12 +57,12 @@ def validate(
     for start in starts:
         chunk = [frames[index] for index in range(start, min(start + batch_size, len(frames)))]
         batch = build([frame.prepared for frame in chunk]).to(device)
-        output = student(batch.frames)
+        output = network(batch.frames)
         terms = losses(output, batch)
         sums["loss"] += float(total(terms))
         for name, term in terms.items():
             sums[f"loss_{name}"] += float(term.value)
-        detections += _detections(student, output, chunk, class_names)
+        detections += _detections(network, output, chunk, class_names)
         kept += chunk
         on_batch()
     figures = {name: value / len(starts) for name, value in sums.items()}
@@ -70,10 +70,10 @@ def validate(
 
 
 def _detections(
-    student: Student, output: StudentOutput, frames: Sequence[TrainingFrame], class_names: tuple[str, ...]
+    network: Network, output: DetectionOutput, frames: Sequence[TrainingFrame], class_names: tuple[str, ...]
 ) -> list[Detections3D]:
     found = []
-    for boxes, frame in zip(student.decode(output), frames):
+    for boxes, frame in zip(network.decode(output), frames):
         found.append(
             Detections3D(
                 boxes.boxes.float().cpu().numpy(),

@@ -19,7 +19,9 @@ from monotakd_ros.config import (
     GridConfig,
     HeadConfig,
     InputConfig,
+    LidarEncoderConfig,
     StudentConfig,
+    TeacherConfig,
     TrainingConfig,
 )
 from monotakd_ros.errors import FrameError
@@ -66,7 +68,13 @@ def tiny_config() -> Config:
         checkpoint_every=3,
         augment=AugmentConfig(),
     )
-    return Config("tiny", student=student, training=training)
+    teacher = TeacherConfig(
+        grid=GridConfig(student.grid.range_m, (0.25, 0.25, 0.25)),
+        encoder=LidarEncoderConfig(channels=(4, 6, 8), blocks=1, out_channels=8),
+        bev=student.bev,
+        head=student.head,
+    )
+    return Config("tiny", student=student, teacher=teacher, training=training)
 
 
 def make_frame(index: int) -> Frame:

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from monotakd_ros.config import AugmentConfig
 from monotakd_ros.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from monotakd_ros.network.checkpoint import load_checkpoint, load_network
-from monotakd_ros.training.loop import RunOptions, train_student
+from monotakd_ros.training.loop import RunOptions, train_network
 
 
 def with_training(config, **changes):
@@ -27,7 +28,9 @@ class TestARun:
     def test_leaves_checkpoints_and_logs(self, tiny_config, training_frames, tmp_path):
         seen = []
         options = RunOptions(sources=("drive",))
-        result = train_student(tiny_config, training_frames, training_frames[:2], tmp_path, options, seen.append)
+        result = train_network(
+            "student", tiny_config, training_frames, training_frames[:2], tmp_path, options, seen.append
+        )
         assert result.finished and result.step == 8
         assert [progress.step for progress in seen] == list(range(1, 9))
         assert {"loss", "loss_cls", "loss_box", "loss_direction", "loss_depth"} <= seen[0].figures.keys()
@@ -37,8 +40,16 @@ class TestARun:
         metadata = checkpoint.metadata
         assert metadata["step"] == 8 and metadata["sources"] == ["drive"] and "score" in metadata["validation"]
 
+    @pytest.mark.parametrize("kind", ["assistant", "teacher"])
+    def test_the_other_networks_learn_a_frame_by_heart(self, kind, tiny_config, training_frames, tmp_path):
+        losses = []
+        config = with_training(tiny_config, steps=40, batch_size=2, augment=AugmentConfig(0.0, 0.0, 0.0, 0.0))
+        train_network(kind, config, training_frames[:2], [], tmp_path, on_step=lambda p: losses.append(p.figures))
+        assert "loss_depth" not in losses[0]
+        assert losses[-1]["loss"] < 0.6 * losses[0]["loss"]
+
     def test_log_lines(self, tiny_config, training_frames, tmp_path):
-        train_student(tiny_config, training_frames, training_frames[:2], tmp_path)
+        train_network("student", tiny_config, training_frames, training_frames[:2], tmp_path)
         lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
         assert [line["step"] for line in lines if line["kind"] == "train"] == [2, 4, 6, 8]
         validations = [line for line in lines if line["kind"] == "validation"]
@@ -49,11 +60,13 @@ class TestARun:
         augment = replace(tiny_config.training.augment, flip_probability=0.0)
         config = with_training(tiny_config, steps=40, validate_every=100, augment=augment)
         losses = []
-        train_student(config, training_frames[:2], [], tmp_path, on_step=lambda p: losses.append(p.figures["loss"]))
+        train_network(
+            "student", config, training_frames[:2], [], tmp_path, on_step=lambda p: losses.append(p.figures["loss"])
+        )
         assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
 
     def test_without_validation_frames(self, tiny_config, training_frames, tmp_path):
-        result = train_student(tiny_config, training_frames, [], tmp_path)
+        result = train_network("student", tiny_config, training_frames, [], tmp_path)
         assert result.validation == {} and not (tmp_path / "best.pt").exists()
 
     def test_frames_without_boxes_or_points(self, tiny_config, training_frames, tmp_path):
@@ -67,32 +80,36 @@ class TestARun:
                 points_img=prepared.points_img[:0],
             ),
         )
-        result = train_student(with_training(tiny_config, steps=2), [bare], [bare], tmp_path)
+        result = train_network("student", with_training(tiny_config, steps=2), [bare], [bare], tmp_path)
         assert result.finished
 
     def test_bfloat16(self, tiny_config, training_frames, tmp_path):
-        result = train_student(with_training(tiny_config, steps=2, amp="bf16"), training_frames, [], tmp_path)
+        result = train_network(
+            "student", with_training(tiny_config, steps=2, amp="bf16"), training_frames, [], tmp_path
+        )
         assert result.finished
         assert all(t.dtype != torch.bfloat16 for t in weights_of(tmp_path / "final.pt").values())
 
     def test_worker_processes_change_nothing(self, tiny_config, training_frames, tmp_path):
         config = with_training(tiny_config, steps=2)
-        train_student(config, training_frames, [], tmp_path / "a")
-        train_student(with_training(config, num_workers=1), training_frames, [], tmp_path / "b")
+        train_network("student", config, training_frames, [], tmp_path / "a")
+        train_network("student", with_training(config, num_workers=1), training_frames, [], tmp_path / "b")
         assert same_weights(weights_of(tmp_path / "a" / "final.pt"), weights_of(tmp_path / "b" / "final.pt"))
 
 
 class TestResume:
     def test_continues_bit_for_bit(self, tiny_config, training_frames, tmp_path):
         whole, parts = tmp_path / "whole", tmp_path / "parts"
-        train_student(tiny_config, training_frames, training_frames[:2], whole)
-        result = train_student(tiny_config, training_frames, training_frames[:2], parts, RunOptions(stop_at=3))
+        train_network("student", tiny_config, training_frames, training_frames[:2], whole)
+        result = train_network(
+            "student", tiny_config, training_frames, training_frames[:2], parts, RunOptions(stop_at=3)
+        )
         assert not result.finished and not (parts / "final.pt").exists()
-        train_student(tiny_config, training_frames, training_frames[:2], parts, RunOptions(resume=True))
+        train_network("student", tiny_config, training_frames, training_frames[:2], parts, RunOptions(resume=True))
         for name in ("final.pt", "best.pt"):
             assert same_weights(weights_of(whole / name), weights_of(parts / name))
         states = [torch.load(out / "last.pt", weights_only=True) for out in (whole, parts)]
-        assert same_weights(states[0]["student"], states[1]["student"])
+        assert same_weights(states[0]["network"], states[1]["network"])
         validations = [
             [line for line in map(json.loads, (out / "log.jsonl").open()) if line.pop("seconds", 0) and "score" in line]
             for out in (whole, parts)
@@ -105,79 +122,84 @@ class TestResume:
                 os.kill(os.getpid(), signal.SIGINT)
 
         whole, parts = tmp_path / "whole", tmp_path / "parts"
-        train_student(tiny_config, training_frames, [], whole)
+        train_network("student", tiny_config, training_frames, [], whole)
         with pytest.raises(KeyboardInterrupt):
-            train_student(tiny_config, training_frames, [], parts, on_step=interrupt)
+            train_network("student", tiny_config, training_frames, [], parts, on_step=interrupt)
         assert torch.load(parts / "last.pt", weights_only=True)["step"] == 2
-        train_student(tiny_config, training_frames, [], parts, RunOptions(resume=True))
+        train_network("student", tiny_config, training_frames, [], parts, RunOptions(resume=True))
         assert same_weights(weights_of(whole / "final.pt"), weights_of(parts / "final.pt"))
 
     def test_log_lines_after_the_checkpoint_are_dropped(self, tiny_config, training_frames, tmp_path):
-        train_student(tiny_config, training_frames, [], tmp_path, RunOptions(stop_at=3))
+        train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(stop_at=3))
         with (tmp_path / "log.jsonl").open("a") as log:
             log.write('{"kind": "train", "step": 4, "stale": 1}\n{"kind": "tra')
-        train_student(tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))
+        train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))
         steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").open()]
         assert steps == sorted(set(steps)) and "stale" not in (tmp_path / "log.jsonl").read_text()
 
     def test_other_settings_are_named(self, tiny_config, training_frames, tmp_path):
-        train_student(tiny_config, training_frames, [], tmp_path, RunOptions(stop_at=1, data={"train": ["a"]}))
+        train_network(
+            "student", tiny_config, training_frames, [], tmp_path, RunOptions(stop_at=1, data={"train": ["a"]})
+        )
         changed = with_training(tiny_config, learning_rate=1e-4)
         with pytest.raises(TrainingError, match=r"data\.train: was \['a'\], now \['b'\]; training\.learning_rate: was"):
-            train_student(changed, training_frames, [], tmp_path, RunOptions(resume=True, data={"train": ["b"]}))
+            train_network(
+                "student", changed, training_frames, [], tmp_path, RunOptions(resume=True, data={"train": ["b"]})
+            )
 
     def test_may_go_on_for_longer(self, tiny_config, training_frames, tmp_path, caplog):
-        train_student(with_training(tiny_config, steps=2), training_frames, [], tmp_path)
-        result = train_student(tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))
+        train_network("student", with_training(tiny_config, steps=2), training_frames, [], tmp_path)
+        result = train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))
         assert result.step == 8 and "steps change from 2 to 8" in caplog.text
 
     def test_nothing_to_resume(self, tiny_config, training_frames, tmp_path):
         with pytest.raises(TrainingError, match="nothing to resume"):
-            train_student(tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))
+            train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))
 
     def test_a_damaged_state_is_named(self, tiny_config, training_frames, tmp_path):
         (tmp_path / "last.pt").write_bytes(b"PK damaged")
         with pytest.raises(CheckpointError, match=r"last\.pt: not a readable training state"):
-            train_student(tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))
+            train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))
 
 
 class TestStart:
     def test_an_existing_run_is_kept(self, tiny_config, training_frames, tmp_path):
         config = with_training(tiny_config, steps=1)
-        train_student(config, training_frames, [], tmp_path)
+        train_network("student", config, training_frames, [], tmp_path)
         (tmp_path / "cache").mkdir()
         with pytest.raises(OutputError, match=r"holds final\.pt.*--resume.*--overwrite"):
-            train_student(config, training_frames, [], tmp_path)
-        train_student(config, training_frames, [], tmp_path, RunOptions(overwrite=True))
+            train_network("student", config, training_frames, [], tmp_path)
+        train_network("student", config, training_frames, [], tmp_path, RunOptions(overwrite=True))
         assert (tmp_path / "cache").is_dir()
 
     def test_a_folder_of_something_else_is_kept(self, tiny_config, training_frames, tmp_path):
         (tmp_path / "photos").mkdir()
         with pytest.raises(OutputError, match="holds photos"):
-            train_student(tiny_config, training_frames, [], tmp_path)
+            train_network("student", tiny_config, training_frames, [], tmp_path)
 
     def test_a_file_in_the_way(self, tiny_config, training_frames, tmp_path):
         (tmp_path / "run").write_text("")
         with pytest.raises(OutputError, match="this is a file"):
-            train_student(tiny_config, training_frames, [], tmp_path / "run")
+            train_network("student", tiny_config, training_frames, [], tmp_path / "run")
 
     def test_no_frames(self, tiny_config, tmp_path):
         with pytest.raises(TrainingError, match="no frame"):
-            train_student(tiny_config, [], [], tmp_path)
+            train_network("student", tiny_config, [], [], tmp_path)
 
     def test_from_given_weights(self, tiny_config, training_frames, tmp_path):
         config = with_training(tiny_config, steps=1, learning_rate=1e-12, weight_decay=0.0)
-        train_student(tiny_config, training_frames, [], tmp_path / "a")
+        train_network("student", tiny_config, training_frames, [], tmp_path / "a")
         start = tmp_path / "a" / "final.pt"
-        train_student(config, training_frames, [], tmp_path / "b", RunOptions(init=start))
+        train_network("student", config, training_frames, [], tmp_path / "b", RunOptions(init=start))
         before, after = weights_of(start), weights_of(tmp_path / "b" / "final.pt")
         assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before if "conv_cls" in key)
 
     def test_weights_of_another_network_are_refused(self, tiny_config, training_frames, tmp_path):
-        train_student(with_training(tiny_config, steps=1), training_frames, [], tmp_path / "a")
+        train_network("student", with_training(tiny_config, steps=1), training_frames, [], tmp_path / "a")
         wider = replace(tiny_config.student, encoder=replace(tiny_config.student.encoder, feature_channels=16))
         with pytest.raises(CheckpointError, match="do not fit"):
-            train_student(
+            train_network(
+                "student",
                 replace(tiny_config, student=wider),
                 training_frames,
                 [],
@@ -187,14 +209,14 @@ class TestStart:
 
     def test_fp16_needs_cuda(self, tiny_config, training_frames, tmp_path):
         with pytest.raises(ConfigError, match="fp16 needs a CUDA device"):
-            train_student(with_training(tiny_config, amp="fp16"), training_frames, [], tmp_path)
+            train_network("student", with_training(tiny_config, amp="fp16"), training_frames, [], tmp_path)
 
 
 class TestNonFinite:
     def test_a_broken_frame_is_named_and_the_checkpoint_kept(self, tiny_config, training_frames, tmp_path):
         config = with_training(tiny_config, checkpoint_every=1, steps=4)
-        train_student(config, training_frames, [], tmp_path, RunOptions(stop_at=2))
-        before = torch.load(tmp_path / "last.pt", weights_only=True)["student"]
+        train_network("student", config, training_frames, [], tmp_path, RunOptions(stop_at=2))
+        before = torch.load(tmp_path / "last.pt", weights_only=True)["network"]
         broken = [
             replace(frame, prepared=replace(frame.prepared, boxes_lidar=frame.prepared.boxes_lidar * float("nan")))
             for frame in training_frames
@@ -204,5 +226,5 @@ class TestNonFinite:
             frame.prepared.boxes_lidar[:, 3:5] = 2.0
             frame.prepared.boxes_lidar[:, 6] = 0.0
         with pytest.raises(TrainingError, match=r"step 3: expected finite numbers, got .*loss_box = nan.*frames 00000"):
-            train_student(config, broken, [], tmp_path, RunOptions(resume=True))
-        assert same_weights(before, torch.load(tmp_path / "last.pt", weights_only=True)["student"])
+            train_network("student", config, broken, [], tmp_path, RunOptions(resume=True))
+        assert same_weights(before, torch.load(tmp_path / "last.pt", weights_only=True)["network"])

@@ -11,8 +11,9 @@ from monotakd_ros.training.losses import (
     box_loss,
     class_loss,
     depth_loss,
+    depth_terms,
+    detection_terms,
     direction_loss,
-    student_terms,
     total,
 )
 from monotakd_ros.training.targets import AnchorTargets
@@ -139,14 +140,19 @@ class TestDepthLoss:
         assert loss.item() == 0 and (logits.grad == 0).all()
 
 
-class TestStudentTerms:
+def all_terms(output) -> dict[str, LossTerm]:
+    config = LossConfig()
+    return detection_terms(output, anchor_targets(), config) | depth_terms(output, depth_targets(), config)
+
+
+class TestTerms:
     @pytest.mark.parametrize(
         ("name", "moved"),
         [("cls", "cls_logits"), ("box", "box_codes"), ("direction", "dir_logits"), ("depth", "depth_logits")],
     )
     def test_each_term_moves_its_own_map_only(self, name, moved):
         output = outputs()
-        student_terms(output, anchor_targets(), depth_targets(), LossConfig())[name].value.backward()
+        all_terms(output)[name].value.backward()
         touched = {key for key, tensor in vars(output).items() if tensor.grad is not None and tensor.grad.any()}
         assert touched == {moved}
 
@@ -156,5 +162,5 @@ class TestStudentTerms:
 
     def test_half_precision_outputs_give_float32_losses(self):
         output = SimpleNamespace(**{key: tensor.bfloat16() for key, tensor in vars(outputs()).items()})
-        terms = student_terms(output, anchor_targets(), depth_targets(), LossConfig())
+        terms = all_terms(output)
         assert {term.value.dtype for term in terms.values()} == {torch.float32}

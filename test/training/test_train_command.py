@@ -13,18 +13,46 @@ from monotakd_ros.network.checkpoint import load_checkpoint
 
 @pytest.fixture
 def command(monkeypatch, tmp_path, fake_source, tiny_config):
-    """Runs `monotakd train student` on a made-up source; returns the exit code."""
+    """Runs `monotakd train NETWORK` on a made-up source; returns the exit code."""
     config = tmp_path / "tiny.yaml"
     config.write_text(yaml.safe_dump(to_dict(tiny_config)))
     sources = {}
 
-    def run(*arguments: str, source=None, data: str = "drive.mcap") -> int:
+    def run(*arguments: str, source=None, data: str = "drive.mcap", network: str = "student") -> int:
         sources[data] = source or sources.get(data) or fake_source(name=data)
         monkeypatch.setattr(train_verb, "open_source", lambda path, options: sources[path.name])
         paths = ["--config", str(config), "--data", str(tmp_path / data), "--out", str(tmp_path / "run")]
-        return main(["train", "student", *paths, *arguments])
+        return main(["train", network, *paths, *arguments])
 
     return run
+
+
+@pytest.mark.parametrize("network", ["assistant", "teacher"])
+class TestTrainTheOthers:
+    def test_leaves_a_checkpoint_of_its_kind(self, command, tmp_path, capsys, network):
+        assert command("--steps", "2", network=network) == 0
+        assert "2 steps done" in capsys.readouterr().out
+        assert load_checkpoint(tmp_path / "run" / "final.pt").kind == network
+        lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
+        assert "loss_cls" in lines[0] and "loss_depth" not in lines[0]
+
+    def test_without_clouds(self, command, fake_source, capsys, network):
+        source = fake_source()
+        source.items = [replace(item, points_lidar=None) for item in source.items]
+        assert command("--steps", "2", source=source, network=network) == 1
+        assert f"no LiDAR cloud in the training data: the {network}" in capsys.readouterr().err
+
+    def test_a_run_of_another_network_is_not_resumed(self, command, capsys, network):
+        assert command("--steps", "2", "--stop-at", "1") == 0
+        assert command("--resume", network=network) == 1
+        assert f"network: was 'student', now '{network}'" in capsys.readouterr().err
+
+
+def test_a_config_without_teacher(command, tmp_path, tiny_config, capsys):
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_dict(replace(tiny_config, teacher=None))))
+    assert command(network="teacher") == 1
+    assert "no `teacher` section, so there is no teacher to train" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 class TestTrainStudent:
