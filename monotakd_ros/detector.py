@@ -25,6 +25,7 @@ from monotakd_ros.network.anchor_head import DecodedBoxes
 from monotakd_ros.network.checkpoint import Network, load_network
 from monotakd_ros.network.detection_output import DetectionOutput
 from monotakd_ros.network.position_covariance import position_covariance
+from monotakd_ros.network.precision import Amp, autocast, check_amp
 from monotakd_ros.network.student import Student
 
 logger = logging.getLogger(__name__)
@@ -72,23 +73,30 @@ class Detector:
     Source: MonoTAKD (arXiv 2404.04910); see `network/student.py`, `network/assistant.py`, `network/teacher.py`.
     """
 
-    def __init__(self, network: Network, config: Config, device: torch.device | str = "cpu") -> None:
+    def __init__(self, network: Network, config: Config, device: torch.device | str = "cpu", amp: Amp = "off") -> None:
         self.config = config
         self.device = torch.device(device)
+        self.amp = amp
+        check_amp(amp, self.device)
         self._network = network.to(self.device).eval()
         self._noted: set[str] = set()
 
     @classmethod
-    def from_checkpoint(cls, path: Path | str, device: str = "cpu") -> Detector:
+    def from_checkpoint(cls, path: Path | str, device: str = "cpu", amp: Amp = "off") -> Detector:
         """Load a checkpoint, which carries its config and says which network it is.
+
+        Args:
+            path: the checkpoint.
+            device: "cpu", "cuda" or "cuda:N".
+            amp: "bf16" or "fp16" computes in half precision, which moves boxes slightly (docs/results.md).
 
         Raises:
             CheckpointError: unreadable, of another model, or with missing or mis-shaped keys.
-            ConfigError: the device is not there.
+            ConfigError: the device is not there, or cannot compute in this precision.
         """
         target = resolve_device(device)
         network, checkpoint = load_network(path, target)
-        return cls(network, checkpoint.config, target)
+        return cls(network, checkpoint.config, target, amp)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -132,7 +140,7 @@ class Detector:
             prepared = [prepare(frame, self.config.student.input, self.class_names) for frame in inputs]
             self._log_notes(prepared)
             batch = collate(prepared).to(self.device)
-        with stage("network"):
+        with stage("network"), autocast(self.amp, self.device):
             output = self._network(batch)
         with stage("decode"):
             return self._decode(batch, output, prepared)

@@ -28,6 +28,7 @@ from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import LIDAR_HEIGHT_M, nominal_cam_T_lidar, rotation_about_z, transform_points
 from monotakd_ros.network.checkpoint import build_network, save_checkpoint
 from monotakd_ros.network.student import build_student
+from monotakd_ros.shipped import default_checkpoint
 
 CONFIG = Config(
     name="tiny",
@@ -126,6 +127,29 @@ def test_from_checkpoint_needs_nothing_else(detector, tmp_path):
     np.testing.assert_array_equal(loaded.detect(frame()).boxes_lidar, detector.detect(frame()).boxes_lidar)
     with pytest.raises(CheckpointError, match="missing"):
         Detector.from_checkpoint(tmp_path / "missing.pt")
+
+
+def test_half_precision_finds_the_same_boxes():
+    """The tolerance that docs/results.md states, with the shipped weights on simulated frames."""
+    pytest.importorskip("open3d")
+    from monotakd_ros.simulation.drive import DriveSettings, SimulatedDrive
+
+    full, half = (Detector.from_checkpoint(default_checkpoint(), amp=amp) for amp in ("off", "bf16"))
+    for item in SimulatedDrive(DriveSettings(frames=2, seed=9000011, rate_hz=1.0)).frames():
+        expected, found = full.detect(item), half.detect(item)
+        sure = expected.select(expected.scores >= 0.35)
+        assert len(sure) >= 2
+        for box, score, label in zip(sure.boxes_lidar, sure.scores, sure.labels):
+            same = found.select(found.labels == label)
+            distance = np.linalg.norm(same.boxes_lidar[:, :3] - box[:3], axis=1)
+            assert distance.min() < 0.05 and abs(same.scores[distance.argmin()] - score) < 0.02
+
+
+def test_precisions_that_do_not_exist(detector):
+    with pytest.raises(ConfigError, match="amp: fp16 needs a CUDA device"):
+        Detector(detector._network, CONFIG, amp="fp16")
+    with pytest.raises(ConfigError, match="expected one of off, bf16, fp16, got 'int8'"):
+        Detector(detector._network, CONFIG, amp="int8")
 
 
 class TestWithCloud:

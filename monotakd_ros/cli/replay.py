@@ -15,6 +15,7 @@ from monotakd_ros.cli.replay_report import report
 from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
 from monotakd_ros.data.source import FrameSource, open_source
 from monotakd_ros.detector import Detector
+from monotakd_ros.network.precision import Amp
 from monotakd_ros.replay.run import CheckpointName, ReplayOptions, ReplayResult, replay
 from monotakd_ros.replay.tally import Tally
 from monotakd_ros.shipped import default_checkpoint
@@ -29,6 +30,8 @@ Run every frame of a recording through the detector, in time order, and write to
 
 A frame that cannot be used is skipped and counted. The same input gives the same boxes, bit for bit, on one machine.
 """
+
+CHECKPOINT_HELP = "weights of a student, or of an assistant or teacher for sources with clouds (default: those shipped)"
 
 EPILOG = """\
 examples:
@@ -51,9 +54,12 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="BAG", type=Path, help=SOURCE_HELP)
-    parser.add_argument("--checkpoint", type=Path, metavar="CKPT", help="weights (default: those that are shipped)")
+    parser.add_argument("--checkpoint", type=Path, metavar="CKPT", help=CHECKPOINT_HELP)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument(
+        "--amp", choices=("off", "bf16", "fp16"), default="off", help="compute in half precision (default: off)"
+    )
     parser.add_argument("--strict", action="store_true", help="stop at the first bad frame, leaving nothing")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier replay in DIR")
     parser.add_argument(
@@ -87,17 +93,17 @@ def run(args: argparse.Namespace) -> int:
         shown_score=args.shown_score,
     )
     with contextlib.closing(open_source(args.source, source_options(args))) as source:
-        result = replay_with_bar(source, checkpoint, args.device, args.out, options)
+        result = replay_with_bar(source, checkpoint, args.device, args.out, options, args.amp)
     print(report(result))
     return 0
 
 
 def replay_with_bar(
-    source: FrameSource, checkpoint: Path, device: str, out: Path, options: ReplayOptions
+    source: FrameSource, checkpoint: Path, device: str, out: Path, options: ReplayOptions, amp: Amp = "off"
 ) -> ReplayResult:
     """`replay.run.replay` with a progress bar on stderr."""
     name = CheckpointName.of(checkpoint)
-    detector = Detector.from_checkpoint(checkpoint, device)
+    detector = Detector.from_checkpoint(checkpoint, device, amp)
     total = min(len(source), options.max_frames or len(source))
     with tqdm(total=total, desc="replay", unit="frame", file=sys.stderr, leave=False) as bar:
 

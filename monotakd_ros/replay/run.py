@@ -228,6 +228,7 @@ class _Run:
             "source": {"name": self._source.name, "path": str(self._source.path or ""), "frames": len(self._source)},
             "checkpoint": {**vars(self._checkpoint), "config": self._detector.config.name},
             "device": device_name(self._detector.device),
+            "amp": self._detector.amp,
             **self._tally.to_dict(),
             "latency_ms": latency_ms(self._timer.seconds),
             "frames_per_s": round(len(self._tally.stamps_ns) / wall_s, 2),

@@ -11,7 +11,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from monotakd_ros.config import Config, to_dict
-from monotakd_ros.errors import ConfigError, TrainingError
+from monotakd_ros.errors import TrainingError
 from monotakd_ros.network.checkpoint import (
     STUDENT,
     Network,
@@ -31,6 +31,7 @@ from monotakd_ros.network.checkpoint import (
     save_checkpoint,
 )
 from monotakd_ros.network.detection_output import DetectionOutput
+from monotakd_ros.network.precision import autocast, check_amp
 from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBatch
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.interrupt import InterruptLatch, StopRequested
@@ -50,7 +51,6 @@ from monotakd_ros.training.validation import validate
 
 _log = logging.getLogger(__name__)
 
-AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 NO_SCORE = -1.0
 _DROPOUT_STREAM = 2
 
@@ -168,8 +168,7 @@ class TrainingRun:
         self.options = options
         self.device = torch.device(options.device)
         settings = config.training
-        if settings.amp == "fp16" and self.device.type != "cuda":
-            raise ConfigError("training.amp: fp16 needs a CUDA device; on a CPU use bf16 or off")
+        check_amp(settings.amp, self.device, "training.amp")
         torch.manual_seed(settings.seed)
         self.network: Network = _channels_last(build_network(kind, config).to(self.device))
         if hasattr(self.network, "view_transform"):
@@ -196,8 +195,7 @@ class TrainingRun:
 
     def precision(self) -> AbstractContextManager[object]:
         """The autocast context of a forward pass in training."""
-        amp = self.config.training.amp
-        return nullcontext() if amp == "off" else torch.autocast(self.device.type, dtype=AMP_TYPES[amp])
+        return autocast(self.config.training.amp, self.device)
 
     def run(self, latch: InterruptLatch, on_step: Callable[[Progress], None] | None = None) -> RunResult:
         """Take steps until the end, `stop_at` or Ctrl-C; see `train_network`."""

@@ -41,7 +41,7 @@ QUICK = ReplayOptions(pictures="none")
 def tiny_config(score_threshold: float = 0.0) -> Config:
     return Config(
         "tiny",
-        StudentConfig(
+        student=StudentConfig(
             input=InputConfig(width=160, height=64, focal_px=90.0, center_px=(79.0, 28.0)),
             grid=GridConfig((2.0, -10.24, -3.0, 22.48, 10.24, 1.0), (1.28, 1.28, 1.0)),
             depth=DepthConfig(2.0, 24.0, 8),
@@ -105,6 +105,7 @@ class TruthfulDetector:
     """Hands out the ground truth."""
 
     class_names, device, config = CLASSES, torch.device("cpu"), tiny_config()
+    score_threshold, amp = config.student.postprocess.score_threshold, "off"
 
     def detect(self, frame: Frame, timer=None) -> Detections3D:
         count = len(frame.labels)
