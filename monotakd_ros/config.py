@@ -304,10 +304,11 @@ class TeacherConfig:
             columns % stride == 0 and rows % stride == 0,
             f"teacher.grid: {columns} x {rows} voxels are no multiple of the encoder's stride {stride}",
         )
+        _require(self.bev_heights >= 1, f"teacher.grid: {heights} voxels along z are too few for the encoder's stages")
         channels = self.encoder.out_channels * self.bev_heights
         _require(
-            self.bev_heights >= 1 and self.bev.collapse_channels == channels,
-            f"teacher.bev.collapse_channels: the encoder leaves {self.bev_heights} heights of {heights} and gives "
+            self.bev.collapse_channels == channels,
+            f"teacher.bev.collapse_channels: the encoder leaves {self.bev_heights} of {heights} heights and gives "
             f"{channels} channels, got {self.bev.collapse_channels}",
         )
         _require(self.bev.adaptation_blocks == 0, "teacher.bev.adaptation_blocks: camera networks only")
@@ -318,7 +319,7 @@ class TeacherConfig:
         heights = self.grid.build().shape_xyz[2] + 1
         for _ in self.encoder.channels[1:-1]:
             heights = (heights - 1) // 2 + 1
-        return ((heights - 3) // 2 + 1 - 3) // 2 + 1
+        return max(((heights - 3) // 2 + 1 - 3) // 2 + 1, 0)
 
     @property
     def bev_grid(self) -> VoxelGrid:
