@@ -12,13 +12,12 @@ import torch
 from monotakd_ros.config import Config, InputConfig
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.geometry.camera import CameraModel
-from monotakd_ros.geometry.transforms import nominal_cam_T_lidar, transform_points
+from monotakd_ros.geometry.transforms import LIDAR_HEIGHT_M, nominal_cam_T_lidar, transform_points
 
 KITTI_FOCAL_PX, KITTI_CENTER_PX, KITTI_SIZE_PX = 721.5, (609.6, 172.9), (1242, 375)
 RINGS_DEG = np.linspace(2.0, -24.9, 64)
 AZIMUTHS_DEG = np.arange(-45.0, 45.0, 0.16)
 MAX_RANGE_M = 80.0
-LIDAR_HEIGHT_M = 1.73
 HOUSES_Y_M = ((10.0, 20.0), (-22.0, -12.0))
 HOUSE_TOP_M = 4.0
 CAR_M = (3.9, 1.6, 1.56)
