@@ -7,7 +7,6 @@ that a file cannot run code. Missing, unexpected or mis-shaped keys are errors t
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from torch import nn
 from monotakd_ros.config import Config, from_dict, to_dict
 from monotakd_ros.errors import CheckpointError, ConfigError, OutputError
 from monotakd_ros.network.assistant import Assistant, build_assistant
+from monotakd_ros.network.safe_load import load_safely
 from monotakd_ros.network.student import Student, build_student
 from monotakd_ros.network.teacher import Teacher, build_teacher
 
@@ -97,7 +97,7 @@ def load_checkpoint(path: Path | str, kind: str | None = None) -> Checkpoint:
             this version does not understand.
     """
     path = Path(path)
-    content = _read(path)
+    content = load_safely(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this package: {_describe(content)}")
     if content.get("version") != FORMAT_VERSION:
@@ -176,19 +176,6 @@ def load_weights(network: nn.Module, state_dict: Mapping[str, torch.Tensor], whe
 def _listed(keys: list[str]) -> str:
     rest = len(keys) - KEYS_LISTED
     return ", ".join(keys[:KEYS_LISTED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing"
-        raise CheckpointError(f"{path}: expected a checkpoint file, found {found}")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's text advises to load it unsafely
-        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one") from error
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {reason}") from error
 
 
 def _describe(content: Any) -> str:

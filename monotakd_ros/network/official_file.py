@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import pickle
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from monotakd_ros.errors import CheckpointError
+from monotakd_ros.network.safe_load import load_safely
 
 PARALLEL_PREFIX = "module."
 SAFE_GLOBALS_SINCE = (2, 6)
@@ -46,7 +46,7 @@ def read_official(path: Path | str) -> OfficialFile:
         CheckpointError: no such file, unreadable, or of another form.
     """
     path = Path(path)
-    content = _load(path)
+    content = load_safely(path, _numpy_numbers_allowed(), _why_unreadable())
     expected = f"{path}: expected a dict with 'model_state', or a state dict"
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{expected}; it holds a {type(content).__name__}")
@@ -57,20 +57,6 @@ def read_official(path: Path | str) -> OfficialFile:
     if strangers:
         raise CheckpointError(f"{expected}; these entries are no tensors: {', '.join(strangers)}")
     return OfficialFile(path.name, _sha256(path), _without_parallel_prefix(state), _facts(content))
-
-
-def _load(path: Path) -> Any:
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing"
-        raise CheckpointError(f"{path}: expected a checkpoint file, found {found}")
-    try:
-        with _numpy_numbers_allowed():
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's text advises to load it unsafely
-        raise CheckpointError(f"{path}: {_why_unreadable()}") from error
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {reason}") from error
 
 
 def _numpy_numbers_allowed() -> AbstractContextManager:

@@ -32,6 +32,7 @@ from monotakd_ros.network.checkpoint import (
 )
 from monotakd_ros.network.detection_output import DetectionOutput
 from monotakd_ros.network.precision import autocast, check_amp
+from monotakd_ros.network.teacher import Teacher
 from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBatch
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.interrupt import InterruptLatch, StopRequested
@@ -171,7 +172,7 @@ class TrainingRun:
         check_amp(settings.amp, self.device, "training.amp")
         torch.manual_seed(settings.seed)
         self.network: Network = _channels_last(build_network(kind, config).to(self.device))
-        if hasattr(self.network, "view_transform"):
+        if not isinstance(self.network, Teacher):
             self.network.view_transform.plans.max_plans = settings.lift_plans
         if options.init is not None:
             load_weights(self.network, load_checkpoint(options.init, kind).state_dict, where=str(options.init))

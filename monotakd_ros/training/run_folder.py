@@ -7,7 +7,6 @@ it loads with `weights_only=True`. All files appear whole or not at all.
 from __future__ import annotations
 
 import logging
-import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from monotakd_ros.config import Config, to_dict
 from monotakd_ros.data.atomic import atomic_path, output_errors
 from monotakd_ros.errors import CheckpointError, OutputError, TrainingError
+from monotakd_ros.network.safe_load import load_safely
 
 _log = logging.getLogger(__name__)
 
@@ -99,12 +99,7 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: unreadable, or no state of a run.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's text advises to load it unsafely
-        raise CheckpointError(f"{path}: not a readable training state, or a damaged one") from error
-    except (OSError, RuntimeError, EOFError) as error:
-        raise CheckpointError(f"{path}: not a readable training state: {error}") from error
+    state = load_safely(path, refused="not a readable training state, or a damaged one")
     if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
         raise CheckpointError(f"{path}: expected a training state of version {STATE_VERSION}")
     return state

@@ -1,0 +1,40 @@
+"""Reads files that `torch.save` wrote, with `weights_only=True`: a file cannot run code."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monotakd_ros.errors import CheckpointError
+
+
+def load_safely(
+    path: Path,
+    allowed: AbstractContextManager[object] | None = None,
+    refused: str = "not a checkpoint, or a damaged one",
+) -> Any:
+    """The content of a file, on the CPU.
+
+    Args:
+        path: the file.
+        allowed: a context in which further types may be read.
+        refused: what to say of a file that holds anything but tensors and plain values.
+
+    Raises:
+        CheckpointError: no such file, damaged, or with content that could run code.
+    """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing"
+        raise CheckpointError(f"{path}: expected a checkpoint file, found {found}")
+    try:
+        with allowed or nullcontext():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's text advises to load it unsafely
+        raise CheckpointError(f"{path}: {refused}") from error
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {reason}") from error
