@@ -52,7 +52,7 @@ class ResidualBlock(nn.Module):
         out = self.conv1(x, rulebook)
         out = out.with_features(F.relu(self.bn1(out.features), inplace=True))
         out = self.conv2(out, rulebook)
-        return out.with_features(F.relu(self.bn2(out.features) + x.features, inplace=True))
+        return out.with_features(F.relu(self.bn2(out.features).add_(x.features), inplace=True))
 
 
 class ConvNormRelu(nn.Sequential):

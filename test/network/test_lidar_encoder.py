@@ -26,6 +26,15 @@ SMALL = LidarEncoderConfig(channels=(4, 6, 8), blocks=1, out_channels=5)
 SMALL_SHAPE = (25, 16, 12)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """spconv's CPU kernels race with several threads, and ours would be slow with them on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def random_voxels(count: int, batch: int = 2, shape=SMALL_SHAPE, seed: int = 0) -> SparseTensor:
     generator = torch.Generator().manual_seed(seed)
     cells = torch.randperm(batch * int(np.prod(shape)), generator=generator)[:count].sort().values
@@ -121,14 +130,6 @@ def test_gradient_reaches_every_parameter():
     assert [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def spconv_encoder(encoder: LidarEncoder):
     """The same encoder on spconv with the same weights; returns its forward, (voxels) -> BEV map."""
     spconv = pytest.importorskip("spconv.pytorch")
@@ -172,8 +173,8 @@ def spconv_encoder(encoder: LidarEncoder):
 
 
 @pytest.fixture
-def real_voxels(data_dir, one_thread, monkeypatch) -> SparseTensor:
-    """A KITTI cloud, the view ahead, for a comparison with spconv (whose CPU kernels race with several threads)."""
+def real_voxels(data_dir, monkeypatch) -> SparseTensor:
+    """A KITTI cloud, the view ahead, for a comparison with spconv."""
     pytest.importorskip("spconv.pytorch")
     from spconv.pytorch import ops
 

@@ -29,6 +29,15 @@ TINY = TeacherConfig(
 )
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sparse convolutions are many small steps, which several threads on a busy machine slow down."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def random_cloud(count: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     size, low = torch.tensor([18.0, 16.0, 4.0, 1.0]), torch.tensor([2.0, -8.0, -3.0, 0.0])
