@@ -77,7 +77,6 @@ def run(args: argparse.Namespace) -> int:
         converted = convert(official.model_state, args.kind, config, args.fusion == "on")
     except CheckpointError as error:
         raise CheckpointError(f"{args.official}: {error}") from error
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(
         args.out, converted.state_dict, converted.config, _metadata(official, converted, args.kind), args.kind
     )

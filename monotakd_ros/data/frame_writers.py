@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol
 
-from monotakd_ros.data.atomic import PendingFolder, output_errors
+from monotakd_ros.atomic import PendingFolder, output_errors
 from monotakd_ros.errors import OutputError
 from monotakd_ros.frame import Frame
 

@@ -6,8 +6,6 @@ that a file cannot run code. Missing, unexpected or mis-shaped keys are errors t
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +15,11 @@ import torch
 from torch import nn
 
 from monotakd_ros.config import Config, from_dict, to_dict
-from monotakd_ros.errors import CheckpointError, ConfigError, OutputError
+from monotakd_ros.errors import CheckpointError, ConfigError
 from monotakd_ros.network.assistant import Assistant, build_assistant
-from monotakd_ros.network.safe_load import load_safely
 from monotakd_ros.network.student import Student, build_student
 from monotakd_ros.network.teacher import Teacher, build_teacher
+from monotakd_ros.network.tensor_file import read_tensor_file, write_tensor_file
 
 FORMAT = "monotakd_ros checkpoint"
 FORMAT_VERSION = 1
@@ -59,7 +57,7 @@ def save_checkpoint(
     """Write a weights file, replacing an older one of that name in one step.
 
     Args:
-        path: file to write; its folder exists.
+        path: file to write; its folder is made when missing.
         state_dict: the network's tensors, on any device.
         config: stored in full.
         metadata: nested dicts and lists of plain values (and tensors).
@@ -67,7 +65,7 @@ def save_checkpoint(
 
     Raises:
         CheckpointError: `metadata` holds something that a reader would refuse.
-        OutputError: the file cannot be written (no such folder, disk full, read-only).
+        OutputError: the file cannot be written (disk full, read-only).
     """
     path = Path(path)
     _require_plain(metadata, "metadata")
@@ -79,10 +77,7 @@ def save_checkpoint(
         "metadata": dict(metadata),
         "state_dict": {key: tensor.detach().cpu().contiguous() for key, tensor in state_dict.items()},
     }
-    try:
-        _write_atomically(path, content)
-    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
-        raise OutputError(f"{path}: cannot write the checkpoint: {error}") from error
+    write_tensor_file(path, content)
 
 
 def load_checkpoint(path: Path | str, kind: str | None = None) -> Checkpoint:
@@ -97,7 +92,7 @@ def load_checkpoint(path: Path | str, kind: str | None = None) -> Checkpoint:
             this version does not understand.
     """
     path = Path(path)
-    content = load_safely(path)
+    content = read_tensor_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this package: {_describe(content)}")
     if content.get("version") != FORMAT_VERSION:
@@ -194,18 +189,3 @@ def _require_plain(value: Any, where: str) -> None:
             _require_plain(item, f"{where}[{index}]")
     elif type(value) not in PLAIN_TYPES:
         raise CheckpointError(f"{where}: expected a plain value or a tensor, got {type(value).__name__}")
-
-
-def _write_atomically(path: Path, content: dict[str, Any]) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp's file is private to its owner
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from monotakd_ros.errors import CheckpointError
-from monotakd_ros.network.safe_load import load_safely
+from monotakd_ros.network.tensor_file import read_tensor_file
 
 PARALLEL_PREFIX = "module."
 SAFE_GLOBALS_SINCE = (2, 6)
@@ -46,7 +46,7 @@ def read_official(path: Path | str) -> OfficialFile:
         CheckpointError: no such file, unreadable, or of another form.
     """
     path = Path(path)
-    content = load_safely(path, _numpy_numbers_allowed(), _why_unreadable())
+    content = read_tensor_file(path, _numpy_numbers_allowed(), _why_unreadable())
     expected = f"{path}: expected a dict with 'model_state', or a state dict"
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{expected}; it holds a {type(content).__name__}")

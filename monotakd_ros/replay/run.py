@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from monotakd_ros.data.atomic import PendingFolder, output_errors
+from monotakd_ros.atomic import PendingFolder, output_errors
 from monotakd_ros.data.frame_writers import interrupts_deferred
 from monotakd_ros.data.source import FrameSource
 from monotakd_ros.detector import Detector, StageTimer

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from monotakd_ros.atomic import PendingFolder, output_errors
 from monotakd_ros.config import InputConfig
-from monotakd_ros.data.atomic import PendingFolder, output_errors
 from monotakd_ros.data.preprocess import PreparedFrame, prepare
 from monotakd_ros.data.source import FrameSource
 from monotakd_ros.errors import FrameError, SourceError, TrainingError

@@ -12,12 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from monotakd_ros.atomic import output_errors
 from monotakd_ros.config import Config, to_dict
-from monotakd_ros.data.atomic import atomic_path, output_errors
 from monotakd_ros.errors import CheckpointError, OutputError, TrainingError
-from monotakd_ros.network.safe_load import load_safely
+from monotakd_ros.network.tensor_file import read_tensor_file, write_tensor_file
 
 _log = logging.getLogger(__name__)
 
@@ -86,11 +84,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OutputError: the disk is full or read-only.
     """
-    with atomic_path(path) as temporary:
-        try:
-            torch.save(dict(state) | {"version": STATE_VERSION}, temporary)
-        except RuntimeError as error:  # torch's writer reports a full disk so
-            raise OutputError(f"{path}: cannot be written: {error}") from error
+    write_tensor_file(path, dict(state) | {"version": STATE_VERSION})
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -99,7 +93,7 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: unreadable, or no state of a run.
     """
-    state = load_safely(path, refused="not a readable training state, or a damaged one")
+    state = read_tensor_file(path, refused="not a readable training state, or a damaged one")
     if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
         raise CheckpointError(f"{path}: expected a training state of version {STATE_VERSION}")
     return state

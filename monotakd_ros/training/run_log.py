@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monotakd_ros.data.atomic import atomic_path
+from monotakd_ros.atomic import atomic_path
 from monotakd_ros.errors import OutputError
 from monotakd_ros.training.run_folder import LOG_FILE, TENSORBOARD_DIR
 

@@ -81,9 +81,10 @@ def test_a_failed_write_keeps_the_old_file(saved, tiny_checkpoint_config, monkey
     assert load_checkpoint(path).metadata["step"] == 12
 
 
-def test_no_such_folder(tmp_path, tiny_checkpoint_config):
+def test_a_place_that_cannot_be_written(tmp_path, tiny_checkpoint_config):
+    (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
-        save_checkpoint(tmp_path / "none" / "a.pt", {}, tiny_checkpoint_config, {})
+        save_checkpoint(tmp_path / "file" / "a.pt", {}, tiny_checkpoint_config, {})
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes")

@@ -1,4 +1,4 @@
-"""Reads files that `torch.save` wrote, with `weights_only=True`: a file cannot run code."""
+"""Files of tensors and plain values: written whole or not at all, read so that none can run code."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from monotakd_ros.errors import CheckpointError
+from monotakd_ros.atomic import atomic_path
+from monotakd_ros.errors import CheckpointError, OutputError
 
 
-def load_safely(
+def read_tensor_file(
     path: Path,
     allowed: AbstractContextManager[object] | None = None,
     refused: str = "not a checkpoint, or a damaged one",
@@ -38,3 +39,16 @@ def load_safely(
     except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {reason}") from error
+
+
+def write_tensor_file(path: Path, content: dict[str, Any]) -> None:
+    """Write `content`, replacing an older file of that name in one step; the folder is made when missing.
+
+    Raises:
+        OutputError: the disk is full, or the place cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # torch's writer reports a full disk so
+            raise OutputError(f"{path}: cannot write: {error}") from error

@@ -32,6 +32,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
+            _flush(temporary)
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         finally:
@@ -98,6 +99,12 @@ def _is_our_kind(folder: Path) -> bool:
     names = {item.name for item in folder.iterdir()}
     known = ({"metadata.yaml"}, {"training", "ImageSets"}, {"detections", "summary.json"})
     return not names or any(content <= names for content in known)
+
+
+def _flush(path: Path) -> None:
+    """Put the content on the disk before the name, so that a power cut leaves the old file or the new one."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _umask() -> int:
