@@ -99,7 +99,7 @@ class ResNet(nn.Module):
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         outputs = []
         for index in range(self.stages):
-            x = self.get_submodule(f"layer{index + 1}")(x)
+            x = getattr(self, f"layer{index + 1}")(x)
             outputs.append(x)
         return outputs
 

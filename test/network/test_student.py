@@ -185,6 +185,7 @@ def test_no_box_above_the_threshold(tiny_config, single):
     assert len(boxes) == 0 and boxes.boxes.shape == (0, 7)
 
 
+@pytest.mark.skipif(torch.__version__ < (2, 5), reason="older compilers cannot make the output, a dataclass")
 def test_compiles_without_a_graph_break(tiny_config, single):
     """The forward pass is one graph; running the generated code needs a C++ compiler and is left to the benchmark."""
     student = make_student(with_residual(tiny_config)).eval()
