@@ -8,6 +8,7 @@ element-wise work are not counted.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +22,6 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.peak_memory import MIB, PeakMemory, peak_memory
@@ -30,7 +30,6 @@ from monotakd_ros.network.sparse_conv import SparseTensor
 SPLIT = ("encoder", "residual", "lidar_encoder")
 """Modules whose children have a row each."""
 CONTAINERS = (nn.Sequential, nn.ModuleList)
-FLOPS_PER_MAC = 2
 
 
 @dataclass
@@ -154,9 +153,9 @@ def _time(network: nn.Module, batch: FrameBatch, rows: dict[str, ModuleCost], re
 
 
 def _count(network: nn.Module, batch: FrameBatch, rows: dict[str, ModuleCost]) -> None:
-    flops = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+    work = MultiplyAdds()
     live = LiveTensors()
-    flops_before: dict[str, int] = {}
+    before: dict[str, int] = {}
     peaks: list[int] = []  # of each module that is running, outermost first
 
     def close_segment() -> None:
@@ -166,17 +165,17 @@ def _count(network: nn.Module, batch: FrameBatch, rows: dict[str, ModuleCost]) -
     def enter(name: str) -> None:
         close_segment()
         peaks.append(0)
-        flops_before[name] = flops.get_total_flops()
+        before[name] = work.total
 
     def leave(name: str, output: Any) -> None:
         close_segment()
         row = rows[name]
         row.used = True
-        row.macs += (flops.get_total_flops() - flops_before[name]) // FLOPS_PER_MAC
+        row.macs += work.total - before[name]
         row.tensor_mib = max(row.tensor_mib, peaks.pop() / MIB)
         row.output = tuple(_shapes(output))
 
-    with torch.no_grad(), flops, live, _watched(network, enter, leave):
+    with torch.no_grad(), work, live, _watched(network, enter, leave):
         network(batch)
 
 
@@ -195,22 +194,56 @@ def _shapes(output: Any) -> Iterator[str]:
             yield from _shapes(getattr(output, item.name))
 
 
-def _gather_flops(table: torch.Tensor, indices: torch.Tensor, *_: Any, **__: Any) -> int:
-    """A weighted gather multiplies and adds every row that it reads."""
-    return FLOPS_PER_MAC * indices.numel() * table.shape[1]
+def _macs_of_convolution(
+    result: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, bias, stride, padding, dilation, transposed: bool, *_
+) -> int:
+    """Every cell of the output (transposed: of the input) meets the whole kernel."""
+    cells = x if transposed else result
+    return len(x) * math.prod(cells.shape[2:]) * weight.numel()
 
 
-def _addmm_flops(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *_: Any, **__: Any) -> int:
-    return FLOPS_PER_MAC * a.shape[0] * a.shape[1] * b.shape[1]
+def _macs_of_product(result: torch.Tensor, a: torch.Tensor, *_) -> int:
+    return result.numel() * a.shape[-1]
 
 
-_gather_flops._get_raw = _addmm_flops._get_raw = True  # asks FlopCounterMode for tensors instead of shapes
-FORMULAS = {
-    torch.ops.aten._embedding_bag: _gather_flops,
-    torch.ops.aten._embedding_bag_forward_only: _gather_flops,
-    torch.ops.aten.addmm_: _addmm_flops,
+def _macs_of_sum_and_product(result: torch.Tensor, total: torch.Tensor, a: torch.Tensor, *_) -> int:
+    return _macs_of_product(result, a)
+
+
+def _macs_of_gather(result: tuple[torch.Tensor, ...], table: torch.Tensor, rows: torch.Tensor, *_) -> int:
+    """Every row that is read is multiplied and added."""
+    return rows.numel() * table.shape[1]
+
+
+ATEN = torch.ops.aten
+FORMULAS: dict[Any, Callable[..., int]] = {
+    ATEN.convolution: _macs_of_convolution,
+    ATEN.mm: _macs_of_product,
+    ATEN.bmm: _macs_of_product,
+    ATEN.addmm: _macs_of_sum_and_product,
+    ATEN.addmm_: _macs_of_sum_and_product,
+    ATEN.baddbmm: _macs_of_sum_and_product,
+    ATEN._embedding_bag: _macs_of_gather,
+    ATEN._embedding_bag_forward_only: _macs_of_gather,
 }
-"""Those that FlopCounterMode lacks."""
+
+
+class MultiplyAdds(TorchDispatchMode):
+    """Counts what runs inside it.
+
+    `torch.utils.flop_counter` knows neither weighted gathers nor sums in place, and before torch 2.4 stops at a product
+    that is written to a given tensor.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in FORMULAS:
+            self.total += FORMULAS[func.overloadpacket](result, *args)
+        return result
 
 
 @dataclass

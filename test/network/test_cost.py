@@ -17,7 +17,7 @@ from monotakd_ros.network.anchor_head import AnchorHead
 from monotakd_ros.network.bev_adaptation import BevAdaptation
 from monotakd_ros.network.bev_backbone import BevBackbone
 from monotakd_ros.network.checkpoint import KINDS, build_network
-from monotakd_ros.network.cost import FORMULAS, LiveTensors, ModuleCost, measure_cost
+from monotakd_ros.network.cost import LiveTensors, ModuleCost, MultiplyAdds, measure_cost
 from monotakd_ros.network.feature_fusion import FeatureFusionModule
 from monotakd_ros.network.image_encoder import ImageEncoder
 from monotakd_ros.network.made_up_batch import make_batch
@@ -45,9 +45,9 @@ class Branches(nn.Module):
 
 
 def macs_of(work) -> int:
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
+    with torch.no_grad(), MultiplyAdds() as counter:
         work()
-    return counter.get_total_flops() // 2
+    return counter.total
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +100,35 @@ def test_a_failing_network_leaves_no_hooks() -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
-def test_gathers_and_sums_in_place_are_counted() -> None:
+def test_gathers_and_products_in_place_are_counted() -> None:
     table, rows, weights = torch.rand(9, 6), torch.randint(0, 9, (5, 4)), torch.rand(5, 4)
     assert macs_of(lambda: F.embedding_bag(rows, table, mode="sum", per_sample_weights=weights)) == 5 * 4 * 6
-    assert macs_of(lambda: torch.zeros(5, 3).addmm_(torch.rand(5, 6), torch.rand(6, 3))) == 5 * 6 * 3
+    a, b, out = torch.rand(5, 6), torch.rand(6, 3), torch.zeros(5, 3)
+    assert macs_of(lambda: out.addmm_(a, b)) == macs_of(lambda: torch.mm(a, b, out=out)) == 5 * 6 * 3
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Conv2d(6, 4, 3, stride=2, padding=1, groups=2),
+        nn.ConvTranspose2d(6, 4, 2, stride=2),
+        nn.Conv2d(6, 8, (1, 5), dilation=2),
+        nn.Linear(9, 7),
+        nn.Linear(9, 7, bias=False),
+    ],
+)
+def test_torchs_own_counter_agrees(module: nn.Module) -> None:
+    x = torch.rand(2, 6, 11, 9)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(x)
+    assert 2 * macs_of(lambda: module(x)) == counter.get_total_flops() > 0
+
+
+def test_torchs_own_counter_agrees_on_batched_products() -> None:
+    a, b, c = torch.rand(3, 4, 5), torch.rand(3, 5, 6), torch.rand(3, 4, 6)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        torch.baddbmm(c, a, b) + a @ b
+    assert 2 * macs_of(lambda: torch.baddbmm(c, a, b) + a @ b) == counter.get_total_flops() > 0
 
 
 OFFICIAL_BEV = (1, 128, 188, 140)
