@@ -220,8 +220,9 @@ def _unravel(keys: torch.Tensor, shape: Triple) -> torch.Tensor:
     """Indices (M, 4) of linear keys (M,)."""
     columns = []
     for size in reversed(shape):
-        columns.append(keys % size)
-        keys = torch.div(keys, size, rounding_mode="floor")
+        quotient = torch.div(keys, size, rounding_mode="floor")
+        columns.append(keys - quotient * size)
+        keys = quotient
     return torch.stack([keys, *reversed(columns)], dim=1)
 
 
@@ -277,10 +278,11 @@ def _weight_gradient(features: torch.Tensor, grad: torch.Tensor, rulebook: Ruleb
         result[rulebook.center].addmm_(grad.T, features)
     read = features.new_empty((rulebook.longest, features.shape[1]))
     added = grad.new_empty((rulebook.longest, grad.shape[1]))
+    result_of = result.unbind(0)
     for tap, inputs, outputs in rulebook.steps:
         count = len(inputs)
         rows = torch.index_select(features, 0, inputs, out=read[:count])
-        result[tap].addmm_(torch.index_select(grad, 0, outputs, out=added[:count]).T, rows)
+        result_of[tap].addmm_(torch.index_select(grad, 0, outputs, out=added[:count]).T, rows)
     return result.transpose(0, 1)
 
 
