@@ -29,7 +29,9 @@ from monotakd_ros.allocator import keep_freed_memory
 from monotakd_ros.config import LidarEncoderConfig, TeacherConfig, load_config
 from monotakd_ros.network.lidar_encoder import LidarEncoder
 from monotakd_ros.network.made_up_batch import made_up_cloud
-from monotakd_ros.network.sparse_conv import GatherConv3d, Rulebook, SparseTensor, SubmanifoldConv3d, strided_rulebook
+from monotakd_ros.network.rulebook import Rulebook, strided_rulebook
+from monotakd_ros.network.sparse_conv import GatherConv3d, SubmanifoldConv3d
+from monotakd_ros.network.sparse_tensor import SparseTensor
 from monotakd_ros.network.voxelization import POINT_FEATURES, voxelize
 
 VIEW = 0.84

@@ -6,19 +6,17 @@ the keys of published weights differ by a prefix only.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from monotakd_ros.config import LidarEncoderConfig
 from monotakd_ros.network.bev_backbone import NORM_EPS, NORM_MOMENTUM
-from monotakd_ros.network.sparse_conv import (
-    Rulebook,
-    SparseConv3d,
-    SparseTensor,
-    SubmanifoldConv3d,
-    submanifold_rulebook,
-)
+from monotakd_ros.network.rulebook import Rulebook, submanifold_rulebook
+from monotakd_ros.network.sparse_conv import SparseConv3d, SubmanifoldConv3d
+from monotakd_ros.network.sparse_tensor import SparseTensor
 
 
 class ActiveSiteNorm(nn.BatchNorm1d):
@@ -102,7 +100,7 @@ class LidarEncoder(nn.Module):
         return self.conv_out(x).dense().flatten(1, 2)
 
 
-def _run(blocks, x: SparseTensor, rulebook: Rulebook) -> SparseTensor:
+def _run(blocks: Iterable[nn.Module], x: SparseTensor, rulebook: Rulebook) -> SparseTensor:
     for block in blocks:
         x = block(x, rulebook)
     return x

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from monotakd_ros.geometry.grid import VoxelGrid
-from monotakd_ros.network.sparse_conv import SparseTensor, linear_keys
+from monotakd_ros.network.sparse_tensor import SparseTensor, linear_keys
 
 POINT_FEATURES = 4
 

@@ -1,8 +1,6 @@
-"""LiDAR encoder: key names, BEV layout, few and no sites, recorded outputs, and spconv on a real cloud."""
+"""LiDAR encoder: BEV layout, few and no sites, and spconv on a real cloud; recorded outputs: test_parity."""
 
 from __future__ import annotations
-
-import importlib.util
 
 import numpy as np
 import pytest
@@ -12,16 +10,11 @@ from torch import nn
 
 from monotakd_ros.config import LidarEncoderConfig, TeacherConfig
 from monotakd_ros.network.lidar_encoder import LidarEncoder
-from monotakd_ros.network.sparse_conv import (
-    SparseConv3d,
-    SparseTensor,
-    SubmanifoldConv3d,
-    linear_keys,
-    submanifold_rulebook,
-)
+from monotakd_ros.network.rulebook import submanifold_rulebook
+from monotakd_ros.network.sparse_conv import SparseConv3d, SubmanifoldConv3d
+from monotakd_ros.network.sparse_tensor import SparseTensor, linear_keys
 from monotakd_ros.network.voxelization import voxelize
 
-OFFICIAL_SHAPE = (41, 1504, 1120)
 SMALL = LidarEncoderConfig(channels=(4, 6, 8), blocks=1, out_channels=5)
 SMALL_SHAPE = (25, 16, 12)
 
@@ -40,37 +33,6 @@ def random_voxels(count: int, batch: int = 2, shape=SMALL_SHAPE, seed: int = 0) 
     cells = torch.randperm(batch * int(np.prod(shape)), generator=generator)[:count].sort().values
     indices = torch.from_numpy(np.stack(np.unravel_index(cells.numpy(), (batch, *shape)), axis=1))
     return SparseTensor(torch.randn(count, 4, generator=generator), indices, shape, batch)
-
-
-def official_weights(data_dir) -> dict[str, torch.Tensor]:
-    """The parity weights of the encoder, under our keys."""
-    table = data_dir.parent / "design" / "state_dicts" / "teacher.tsv"
-    if not table.is_file():
-        pytest.skip(f"no {table}")
-    spec = importlib.util.spec_from_file_location("fill_weights", data_dir / "parity" / "fill_weights.py")
-    fill_weights = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fill_weights)
-    prefix = "backbone_3d."
-    return {k[len(prefix) :]: v for k, v in fill_weights.build(str(table)).items() if k.startswith(prefix)}
-
-
-def test_official_keys_and_recorded_map(data_dir):
-    encoder = LidarEncoder(LidarEncoderConfig(), 4).eval()
-    encoder.load_state_dict(official_weights(data_dir))
-    recorded = np.load(data_dir / "parity" / "voxels.npz")
-    indices = torch.from_numpy(recorded["voxel_coords"])
-    means = torch.from_numpy(recorded["voxels"].sum(axis=1) / recorded["voxel_num_points"][:, None]).float()
-    order = linear_keys(indices, OFFICIAL_SHAPE).argsort()
-    with torch.inference_mode():
-        bev = encoder(SparseTensor(means[order], indices[order], OFFICIAL_SHAPE, 1))
-    expected = np.load(data_dir / "parity" / "training_step.npz")
-    assert list(bev.shape) == expected["bev_lidar_shape"].tolist()
-    assert bev.double().sum().item() == pytest.approx(float(expected["bev_lidar_sum"]), rel=1e-6)
-    # Recorded twice thinned: places are every 97th cell, values stand for the places of the same rank.
-    stride = int(np.diff(expected["bev_lidar_idx/val"]).min() / np.diff(expected["bev_lidar_idx/idx"]).min())
-    places = expected["bev_lidar_val/idx"] * stride
-    values = expected["bev_lidar_val/val"]
-    np.testing.assert_allclose(bev.flatten().numpy()[places], values, atol=1e-5 * np.abs(values).max(), rtol=0)
 
 
 def test_map_layout():

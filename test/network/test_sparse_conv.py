@@ -11,14 +11,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monotakd_ros.network.sparse_conv import (
-    SparseConv3d,
-    SparseTensor,
-    SubmanifoldConv3d,
-    linear_keys,
-    strided_rulebook,
-    submanifold_rulebook,
-)
+from monotakd_ros.network.rulebook import strided_rulebook, submanifold_rulebook
+from monotakd_ros.network.sparse_conv import SparseConv3d, SubmanifoldConv3d
+from monotakd_ros.network.sparse_tensor import SparseTensor, indices_of_keys, linear_keys
 
 KERNELS = ((3, 3, 3), (1, 1, 1), (3, 1, 1), (1, 3, 1), (1, 1, 5), (3, 5, 3))
 STRIDED = (
@@ -194,6 +189,8 @@ def test_dense_places_and_zeros():
 def test_linear_keys_are_positions():
     indices = torch.tensor([[0, 0, 0], [1, 2, 3], [4, 0, 1]])
     assert linear_keys(indices, (5, 6, 7)).tolist() == linear_keys(indices, (6, 7)).tolist() == [0, 59, 169]
+    x = random_sites(1)
+    assert torch.equal(indices_of_keys(linear_keys(x.indices, x.spatial_shape), x.spatial_shape), x.indices)
 
 
 def test_float32_under_autocast_and_no_grad():
