@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.peak_memory import MIB, PeakMemory, peak_memory
-from monotakd_ros.network.sparse_conv import SparseTensor
+from monotakd_ros.network.sparse_tensor import SparseTensor
 
 SPLIT = ("encoder", "residual", "lidar_encoder")
 """Modules whose children have a row each."""

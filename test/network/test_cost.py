@@ -21,7 +21,8 @@ from monotakd_ros.network.cost import LiveTensors, ModuleCost, MultiplyAdds, mea
 from monotakd_ros.network.feature_fusion import FeatureFusionModule
 from monotakd_ros.network.image_encoder import ImageEncoder
 from monotakd_ros.network.made_up_batch import make_batch
-from monotakd_ros.network.sparse_conv import SparseConv3d, SubmanifoldConv3d, strided_rulebook
+from monotakd_ros.network.rulebook import strided_rulebook
+from monotakd_ros.network.sparse_conv import SparseConv3d, SubmanifoldConv3d
 from monotakd_ros.network.spatial_alignment import SpatialAlignmentModule
 
 BATCH = FrameBatch(torch.zeros(1, 3, 8, 10, dtype=torch.uint8), torch.zeros(1, 4), *torch.zeros(2, 1, 4, 4), ("a",))
