@@ -19,7 +19,7 @@ from monotakd_ros.errors import CheckpointError, ConfigError
 from monotakd_ros.network.assistant import Assistant, build_assistant
 from monotakd_ros.network.student import Student, build_student
 from monotakd_ros.network.teacher import Teacher, build_teacher
-from monotakd_ros.network.tensor_file import read_tensor_file, write_tensor_file
+from monotakd_ros.network.tensor_file import no_weights, read_tensor_file, write_tensor_file
 
 FORMAT = "monotakd_ros checkpoint"
 FORMAT_VERSION = 1
@@ -100,6 +100,11 @@ def load_checkpoint(path: Path | str, kind: str | None = None) -> Checkpoint:
     missing = [key for key in ("kind", "config", "metadata", "state_dict") if key not in content]
     if missing:
         raise CheckpointError(f"{path}: the checkpoint lacks {', '.join(missing)}")
+    for key in ("metadata", "state_dict"):
+        if not isinstance(content[key], Mapping):
+            raise CheckpointError(f"{path}: {key}: expected a mapping, got {type(content[key]).__name__}")
+    if strangers := no_weights(content["state_dict"]):
+        raise CheckpointError(f"{path}: these entries are no dense tensors: {_listed(strangers)}")
     if kind is not None and content["kind"] != kind:
         raise CheckpointError(f"{path}: expected the weights of a {kind}, got those of a {content['kind']}")
     try:
@@ -175,7 +180,8 @@ def _listed(keys: list[str]) -> str:
 
 def _describe(content: Any) -> str:
     if isinstance(content, dict):
-        return "it holds " + _listed([repr(key) for key in content])
+        hint = "; monotakd import-checkpoint turns official weights into one" if "model_state" in content else ""
+        return "it holds " + _listed([repr(key) for key in content]) + hint
     return f"it holds a {type(content).__name__}"
 
 

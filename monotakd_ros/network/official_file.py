@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from monotakd_ros.errors import CheckpointError
-from monotakd_ros.network.tensor_file import read_tensor_file
+from monotakd_ros.network.tensor_file import no_weights, read_tensor_file
 
 PARALLEL_PREFIX = "module."
 SAFE_GLOBALS_SINCE = (2, 6)
@@ -53,9 +53,8 @@ def read_official(path: Path | str) -> OfficialFile:
     state = content.get("model_state", content)
     if not isinstance(state, Mapping) or not state:
         raise CheckpointError(f"{expected}; 'model_state' is {'empty' if not state else type(state).__name__}")
-    strangers = [str(key) for key, value in state.items() if not (isinstance(key, str) and torch.is_tensor(value))]
-    if strangers:
-        raise CheckpointError(f"{expected}; these entries are no tensors: {', '.join(strangers)}")
+    if strangers := no_weights(state):
+        raise CheckpointError(f"{expected}; these entries are no dense tensors: {', '.join(strangers)}")
     return OfficialFile(path.name, _sha256(path), _without_parallel_prefix(state), _facts(content))
 
 

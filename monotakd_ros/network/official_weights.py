@@ -68,8 +68,8 @@ def convert(model_state: Mapping[str, torch.Tensor], kind: str, config: Config, 
             line is switched on. Off is how the published weights were trained.
 
     Raises:
-        CheckpointError: keys are missing, unexpected, mis-shaped or not finite (all are listed, by official name), the
-            sparse layouts contradict each other, or `fusion` is asked of a file that has no residual branch.
+        CheckpointError: keys are missing, unexpected, mis-shaped, mistyped or not finite (all are listed, by official
+            name), the sparse layouts contradict each other, or `fusion` is asked of a file without residual branch.
     """
     assert kind in KINDS, f"expected one of {KINDS}, got {kind}"
     config = _config_for(model_state, kind, config, fusion)
@@ -77,10 +77,12 @@ def convert(model_state: Mapping[str, torch.Tensor], kind: str, config: Config, 
         own = build_network(kind, config).state_dict()
     sources = {official_name(key, RENAMES[kind]): key for key in own}
     expected = {name: own[key].shape for name, key in sources.items()}
+    counters = {name for name, key in sources.items() if not own[key].is_floating_point()}
     unused = {key: reason_unused(key, UNUSED[kind]) for key in model_state if key not in sources}
     layout = _sparse_layout(model_state, expected)
     tensors = {name: _arranged(model_state[name], layout) for name in sources if name in model_state}
-    _require_fit(kind, model_state, expected, tensors, [key for key, reason in unused.items() if reason is None])
+    unexpected = [key for key, reason in unused.items() if reason is None]
+    _require_fit(kind, model_state, expected, counters, tensors, unexpected)
     by_reason: dict[str, tuple[str, ...]] = {}
     for key, reason in unused.items():
         by_reason[str(reason)] = (*by_reason.get(str(reason), ()), key)
@@ -159,6 +161,7 @@ def _require_fit(
     kind: str,
     model_state: Mapping[str, torch.Tensor],
     expected: Mapping[str, torch.Size],
+    counters: set[str],
     tensors: Mapping[str, torch.Tensor],
     unexpected: list[str],
 ) -> None:
@@ -169,6 +172,11 @@ def _require_fit(
             f"{name} (expected {tuple(expected[name])}, got {tuple(model_state[name].shape)})"
             for name, tensor in tensors.items()
             if expected[name] != tensor.shape
+        ],
+        "of another type": [
+            f"{name} ({model_state[name].dtype})"
+            for name in tensors
+            if name not in counters and not model_state[name].is_floating_point()
         ],
         "not finite": [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())],
     }

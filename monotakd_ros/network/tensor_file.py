@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,21 @@ def read_tensor_file(
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's text advises to load it unsafely
         raise CheckpointError(f"{path}: {refused}") from error
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # a damaged pickle stream breaks torch's reader in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a checkpoint, or a damaged one: {reason}") from error
+
+
+def no_weights(state: Mapping[Any, Any]) -> list[str]:
+    """Keys of a state dict that are no names, or whose values are no dense tensors."""
+    return [str(key) for key, value in state.items() if not (isinstance(key, str) and _is_dense(value))]
+
+
+def _is_dense(value: Any) -> bool:
+    """Whether it is a tensor of plain numbers that are there."""
+    if not torch.is_tensor(value):
+        return False
+    return value.layout == torch.strided and not value.is_quantized and not value.is_meta
 
 
 def write_tensor_file(path: Path, content: dict[str, Any]) -> None:

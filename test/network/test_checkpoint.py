@@ -144,10 +144,26 @@ def test_code_in_a_file_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state_dict": None}, "state_dict: expected a mapping, got NoneType"),
+        ({"metadata": [1]}, "metadata: expected a mapping, got list"),
+        ({"state_dict": {1: torch.ones(1), "a": 2}}, "no dense tensors: 1, a"),
+    ],
+)
+def test_contents_of_another_form(saved, changes, message):
+    path, _ = saved
+    rewrite(path, **changes)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path)
+
+
 def test_files_of_other_programs_are_described(tmp_path):
     path = tmp_path / "a.pt"
     torch.save({"model_state": {}, "epoch": 10}, path)
-    with pytest.raises(CheckpointError, match=r"not a checkpoint of this package: it holds 'model_state', 'epoch'"):
+    expected = r"not a checkpoint of this package: it holds 'model_state', 'epoch'; monotakd import-checkpoint"
+    with pytest.raises(CheckpointError, match=expected):
         load_checkpoint(path)
     torch.save([1, 2], path)
     with pytest.raises(CheckpointError, match="it holds a list"):

@@ -82,8 +82,9 @@ def test_code_in_a_file_is_refused(tmp_path, monkeypatch):
         ([1, 2], "it holds a list"),
         ({"model_state": {}}, "'model_state' is empty"),
         ({"model_state": [1]}, "'model_state' is list"),
-        ({"state_dict": STATE, "meta": 1}, "no tensors: state_dict, meta"),
-        ({3: torch.ones(1)}, "no tensors: 3"),
+        ({"state_dict": STATE, "meta": 1}, "no dense tensors: state_dict, meta"),
+        ({3: torch.ones(1)}, "no dense tensors: 3"),
+        ({"a": torch.ones(1, device="meta"), "b": torch.eye(2).to_sparse()}, "no dense tensors: a, b"),
     ],
 )
 def test_files_of_another_form_are_described(tmp_path, content, message):
@@ -94,7 +95,9 @@ def test_files_of_another_form_are_described(tmp_path, content, message):
         read_official(tmp_path / "a.pth")
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>quota exceeded</html>", b"\x80\x04garbage", b"PK\x03\x04"])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>quota exceeded</html>", b"\x80\x04garbage", b"\x80\x02.", b"\x80\x02junk", b"PK\x03\x04"]
+)
 def test_not_a_weights_file(tmp_path, content):
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"a\.pth: not a checkpoint"):

@@ -124,12 +124,14 @@ def test_all_that_does_not_fit_is_listed_by_official_name(config):
     state["dense_head.conv_new.bias"] = torch.zeros(1)
     state["map_to_bev_module.sam.fc.0.weight"] = torch.zeros(3, 3)
     state["vfe.ffn.ddn.model.backbone.bn1.running_var"][2] = float("inf")
+    state["dense_head.conv_box.bias"] = state["dense_head.conv_box.bias"].to(torch.int32)
     with pytest.raises(CheckpointError) as caught:
         convert(state, "student", config)
     message = str(caught.value)
     assert "2 missing: map_to_bev_module.sam.dcn.conv1.weight, dense_head.conv_cls.bias" in message
     assert "1 unexpected: dense_head.conv_new.bias" in message
     assert "1 of another shape: map_to_bev_module.sam.fc.0.weight (expected (10, 10), got (3, 3))" in message
+    assert "1 of another type: dense_head.conv_box.bias (torch.int32)" in message
     assert "1 not finite: vfe.ffn.ddn.model.backbone.bn1.running_var" in message
 
 
