@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from dataclasses import KW_ONLY, dataclass, field
@@ -107,6 +108,9 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         _require(2 <= self.feature_stage <= 4, "encoder.feature_stage must be 2 to 4")
+        widths = (self.stem_channels, self.feature_channels, self.aspp_channels, *self.channels)
+        _require(all(width >= 1 for width in widths), "encoder: every number of channels must be >= 1")
+        _require(all(rate >= 1 for rate in self.aspp_rates), "encoder.aspp_rates must be >= 1")
         _require(all(count >= 1 for count in self.layers), "encoder.layers: every stage needs at least one block")
         _require(0 <= self.dropout < 1, "encoder.dropout must be in [0, 1)")
 
@@ -136,6 +140,10 @@ class BevConfig:
 
     def __post_init__(self) -> None:
         _require(self.adaptation_blocks >= 0, "bev.adaptation_blocks must be >= 0")
+        widths = (self.collapse_channels, *self.stage_channels, *self.upsample_channels)
+        _require(all(width >= 1 for width in widths), "bev: every number of channels must be >= 1")
+        _require(all(count >= 0 for count in self.stage_layers), "bev.stage_layers must be >= 0")
+        _require(all(stride >= 1 for stride in self.stage_strides), "bev.stage_strides must be >= 1")
         lengths = {
             len(self.stage_layers),
             len(self.stage_strides),
@@ -188,6 +196,7 @@ class HeadConfig:
     def __post_init__(self) -> None:
         names = self.class_names
         _require(len(names) > 0, "head.anchors: at least one class is needed")
+        _require(len(self.rotations) > 0, "head.rotations: at least one is needed")
         _require(len(set(names)) == len(names), f"head.anchors: class names repeat: {names}")
 
     @property
@@ -505,6 +514,7 @@ def _parse(hint: Any, value: Any, key: str) -> Any:
     if origin is tuple:
         return _parse_tuple(args, value, key)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        _require(math.isfinite(value), f"{key}: expected a finite number, got {value}")
         return float(value)
     if isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
         return value

@@ -54,10 +54,13 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         ConfigError: the name is unknown, or a CUDA device that this machine or torch build does not have.
     """
+    expected = f"device: expected 'cpu', 'cuda' or 'cuda:N', got {name!r}"
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"device: expected 'cpu', 'cuda' or 'cuda:N', got {name!r}") from error
+        raise ConfigError(expected) from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(expected)
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count <= (device.index or 0):

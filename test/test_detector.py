@@ -218,8 +218,9 @@ class TestWithCloud:
 
 
 def test_devices_that_are_not_there():
-    with pytest.raises(ConfigError, match="tpu9"):
-        resolve_device("tpu9")
+    for name in ("tpu9", "meta"):
+        with pytest.raises(ConfigError, match=name):
+            resolve_device(name)
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="0 CUDA devices"):
             resolve_device("cuda")
