@@ -52,8 +52,10 @@ class Assistant(nn.Module):
             FrameError: the images are not the network's, or the batch carries no clouds.
         """
         depth = self.measured_depth(batch)
-        features = self.encoder(self.normalization(batch.images, batch.valid_px))
-        voxels = self.view_transform(features, depth, self.lift_plan(batch) if plan is None else plan)
+        images = self.normalization(batch.images, batch.valid_px)
+        # Before the image network, because a plan waits for the device: calibrations come to the host.
+        plan = self.lift_plan(batch) if plan is None else plan
+        voxels = self.view_transform(self.encoder(images), depth, plan)
         bev = self.adaptation(self.collapse(voxels))
         return DetectionOutput(*self.head(self.bev_backbone(bev)), bev, depth)
 

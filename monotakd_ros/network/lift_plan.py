@@ -61,7 +61,7 @@ class LiftPlan:
     def cell_offsets(self) -> torch.Tensor:
         """(Hf * Wf + 1,) int32: cell i owns sorted entries cell_offsets[i] to cell_offsets[i + 1]."""
         if self.frames:
-            return _joined_offsets([plan.cell_offsets for plan in self.frames])
+            return _joined_offsets([plan.cell_offsets for plan in self.frames], self.frames)
         return _offsets(torch.bincount(self.cells, minlength=self.num_cells))
 
 
@@ -75,10 +75,9 @@ def _joined(parts: Sequence[torch.Tensor], sizes: Sequence[int]) -> torch.Tensor
     return torch.cat([part + start for part, start in zip(parts, starts)])
 
 
-def _joined_offsets(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Offsets (n + 1,) one after the other: every part's last entry is the next one's first."""
-    entries = [int(part[-1]) for part in parts]
-    return torch.cat([parts[0][:1], _joined([part[1:] for part in parts], entries)])
+def _joined_offsets(parts: Sequence[torch.Tensor], plans: Sequence[LiftPlan]) -> torch.Tensor:
+    """Offsets (n + 1,) into the plans' entries one after the other: every part's last is the next one's first."""
+    return torch.cat([parts[0][:1], _joined([part[1:] for part in parts], [len(plan.cells) for plan in plans])])
 
 
 def batch_plan(plans: Sequence[LiftPlan]) -> LiftPlan:
@@ -88,7 +87,7 @@ def batch_plan(plans: Sequence[LiftPlan]) -> LiftPlan:
     cells = [plan.num_cells for plan in plans]
     return LiftPlan(
         cells=_joined([plan.cells for plan in plans], cells),
-        offsets=_joined_offsets([plan.offsets for plan in plans]),
+        offsets=_joined_offsets([plan.offsets for plan in plans], plans),
         bins=_joined([plan.bins for plan in plans], [plan.num_cells * plan.num_depths for plan in plans]),
         near_weight=torch.cat([plan.near_weight for plan in plans]),
         far_weight=torch.cat([plan.far_weight for plan in plans]),

@@ -63,9 +63,11 @@ class Student(nn.Module):
             FrameError: the images are not the network's.
         """
         images = self.normalization(batch.images, batch.valid_px)
+        # Before the image network, because a plan waits for the device: calibrations come to the host.
+        plan = self.lift_plan(batch) if plan is None else plan
         features, depth_logits = self.encoder(images)
         depth = torch.softmax(depth_logits.float(), dim=1)
-        voxels = self.view_transform(features, depth, self.lift_plan(batch) if plan is None else plan)
+        voxels = self.view_transform(features, depth, plan)
         collapsed = self.collapse(voxels)
         bev = self.adaptation(collapsed)
         residual_bev = None
