@@ -42,6 +42,7 @@ from monotakd_ros.training.run_folder import (
     BEST_FILE,
     FINAL_FILE,
     STATE_FILE,
+    check_run_folder,
     check_same_run,
     load_state,
     open_run_folder,
@@ -145,8 +146,10 @@ def train_network(
     """
     if not train_frames:
         raise TrainingError("no frame to learn from")
-    open_run_folder(out, options.resume, options.overwrite)
+    check_run_folder(out, options.resume, options.overwrite)
     run = TrainingRun(kind, config, train_frames, val_frames, out, options)
+    # Only now, because `init` may be of the run that is replaced, and nothing may be lost to a mistake in the settings.
+    open_run_folder(out, options.resume, options.overwrite)
     with InterruptLatch() as latch:
         return run.run(latch, on_step)
 

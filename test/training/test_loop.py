@@ -207,6 +207,17 @@ class TestStart:
                 RunOptions(init=tmp_path / "a" / "final.pt"),
             )
 
+    def test_a_run_is_replaced_by_one_that_starts_from_it_and_not_by_one_that_cannot(
+        self, tiny_config, training_frames, tmp_path
+    ):
+        config, final = with_training(tiny_config, steps=1), tmp_path / "final.pt"
+        train_network("student", config, training_frames, [], tmp_path)
+        with pytest.raises(CheckpointError, match="found nothing"):
+            options = RunOptions(overwrite=True, init=tmp_path / "nothing.pt")
+            train_network("student", config, training_frames, [], tmp_path, options)
+        assert final.is_file()
+        train_network("student", config, training_frames, [], tmp_path, RunOptions(overwrite=True, init=final))
+
     def test_fp16_needs_cuda(self, tiny_config, training_frames, tmp_path):
         with pytest.raises(ConfigError, match="fp16 needs a CUDA device"):
             train_network("student", with_training(tiny_config, amp="fp16"), training_frames, [], tmp_path)
