@@ -102,7 +102,7 @@ def describe_checkpoint(path: Path, kind: str | None, device: torch.device, repe
     """
     network, checkpoint = load_network(path, device)
     if kind not in (None, checkpoint.kind):
-        raise CheckpointError(f"{path}: expected the weights of a {kind}, got those of a {checkpoint.kind}")
+        raise CheckpointError(f"{path}: expected {kind} weights, got {checkpoint.kind} weights")
     content = path.read_bytes()
     weights = WeightsFile(len(content), hashlib.sha256(content).hexdigest(), checkpoint.metadata)
     cost = _measure(network, checkpoint.config, device, repeats)

@@ -19,8 +19,8 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 DESCRIPTION = """\
 Turn a weights file of the official MonoTAKD code into a checkpoint of this package. Every key is accounted for: mapped,
-or known to be unused (the reason is printed). Missing, unexpected, mis-shaped or non-finite ones are an error that
-lists them, and nothing is written. The file is read safely: it cannot run code.
+or known to be unused (the reason is printed). Missing, unexpected, mis-shaped, mistyped or non-finite ones are an error
+that lists them, and nothing is written. The file is read safely: it cannot run code.
 
   student     of MonoTAKD (student-8015e10), with its residual branch; or of CMKD (TA-2161), without
   assistant   TA-2161 as the teaching assistant: the same trunk, lifted with measured depth instead of a depth head

@@ -106,7 +106,7 @@ def load_checkpoint(path: Path | str, kind: str | None = None) -> Checkpoint:
     if strangers := no_weights(content["state_dict"]):
         raise CheckpointError(f"{path}: these entries are no dense tensors: {_listed(strangers)}")
     if kind is not None and content["kind"] != kind:
-        raise CheckpointError(f"{path}: expected the weights of a {kind}, got those of a {content['kind']}")
+        raise CheckpointError(f"{path}: expected {kind} weights, got {content['kind']} weights")
     try:
         config = from_dict(Config, content["config"], "config")
     except ConfigError as error:

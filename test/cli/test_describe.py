@@ -160,7 +160,7 @@ def test_weights_of_another_program(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_kind_that_the_file_does_not_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no `teacher` section" in failure(capsys, write_config(tmp_path / "two.yaml"), "--kind", "teacher")
     path = write_weights(tmp_path / "weights.pt", "student")
-    assert "expected the weights of a teacher" in failure(capsys, path, "--kind", "teacher")
+    assert "expected teacher weights" in failure(capsys, path, "--kind", "teacher")
 
 
 def test_a_device_that_is_not_there(config_of_three: Path, capsys: pytest.CaptureFixture[str]) -> None:

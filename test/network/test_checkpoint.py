@@ -173,7 +173,7 @@ def test_files_of_other_programs_are_described(tmp_path):
 def test_another_kind_version_or_config(saved):
     path, _ = saved
     rewrite(path, kind="teacher")
-    with pytest.raises(CheckpointError, match="weights of a student, got those of a teacher"):
+    with pytest.raises(CheckpointError, match="expected student weights, got teacher weights"):
         load_checkpoint(path, "student")
     with pytest.raises(CheckpointError, match=r"student.pt: config tiny: no `teacher` section"):
         load_network(path)
