@@ -9,7 +9,7 @@ import torch
 
 from monotakd_ros.cli.description import Description
 from monotakd_ros.config import Config, InputConfig, StudentConfig, TeacherConfig
-from monotakd_ros.network.checkpoint import TEACHER
+from monotakd_ros.network.checkpoint import STUDENT, TEACHER
 from monotakd_ros.network.cost import ModuleCost, NetworkCost
 from monotakd_ros.network.peak_memory import MIB
 
@@ -41,6 +41,9 @@ def _settings(description: Description) -> Iterator[str]:
     yield _fact("config", config.name)
     if kinds - {TEACHER}:
         yield from _camera_settings(config.student)
+    if STUDENT in kinds:
+        branch = config.student.residual
+        yield _fact("fusion", branch.fusion if branch else "none: the student has no residual branch")
     yield from _teacher_settings(config, only_teacher=not kinds - {TEACHER})
     if description.weights:
         yield _fact("weights", f"{description.weights.size_bytes / MIB:.1f} MiB, sha256 {description.weights.sha256}")
@@ -61,8 +64,6 @@ def _camera_settings(config: StudentConfig) -> Iterator[str]:
         f"{config.depth.num_bins} bins (LID), {config.depth.min_m:g} to {config.depth.max_m:g} m; lift samples "
         f"`{config.lift.sampling}`",
     )
-    branch = config.residual
-    yield _fact("fusion", branch.fusion if branch else "none: the student has no residual branch")
 
 
 def _teacher_settings(config: Config, only_teacher: bool) -> Iterator[str]:
