@@ -229,7 +229,8 @@ class ResidualConfig:
     - `adapted`: FFM(F + residual), F after the adaptation blocks, the map that IMD teaches. The paper's way.
     - `collapsed`: FFM(F + residual), F straight from the height collapse, the adaptation blocks bypassed. What the
       released code does once its commented-out line is switched on.
-    - `off`: the branch is trained beside the detector and does not reach the boxes. What the released code does.
+    - `off`: the branch stands beside the detector, learns from distillation only and does not reach the boxes. What
+      the released code does.
     """
 
     fusion: Literal["adapted", "collapsed", "off"] = "adapted"

@@ -31,6 +31,9 @@ ResNet50 and ResNet101 are told apart by the file. The result carries its settin
 The paper adds the residual branch to the student's BEV map; the released code computes that branch and drops it, and
 its published weights were trained so. Hence --fusion off is the default and gives the published detector. With
 --fusion on the boxes come from the fused map, as the released code does once its commented-out line is switched on.
+Off leaves the fusion module's weights out: to fuse later, import again.
+
+The official assistant takes its depth from a completed map (IP-Basic); here cells without a LiDAR point are not lifted.
 """
 
 EPILOG = """\

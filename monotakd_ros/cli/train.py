@@ -20,7 +20,7 @@ from monotakd_ros.config import Config, load_config
 from monotakd_ros.data.source import open_source
 from monotakd_ros.detector import resolve_device
 from monotakd_ros.errors import ConfigError, TrainingError
-from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER
+from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, load_checkpoint
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_network
 from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, check_run_folder, load_state
@@ -115,6 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     if arguments.network == TEACHER and config.teacher is None:
         raise ConfigError(f"{arguments.config}: no `teacher` section, so there is no teacher to train")
+    if arguments.init is not None:  # before hours of reading
+        load_checkpoint(arguments.init, arguments.network)
     try:
         caches = _read(arguments.data, arguments, config)
         val_caches = _read(arguments.val_data, arguments, config)

@@ -130,10 +130,6 @@ class AnchorHead(nn.Module):
             _per_anchor(self.conv_dir_cls(bev), DIRECTION_BINS),
         )
 
-    def encode(self, boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-        """Box codes (..., 7), the regression target; see `encode_boxes`."""
-        return encode_boxes(boxes, anchors)
-
     def decode_batch(self, output: DetectionOutput) -> list[DecodedBoxes]:
         """Boxes of each frame of a batch, best score first; see `decode`."""
         return [self.decode(*maps) for maps in zip(output.cls_logits, output.box_codes, output.dir_logits)]

@@ -180,7 +180,11 @@ def _listed(keys: list[str]) -> str:
 
 def _describe(content: Any) -> str:
     if isinstance(content, dict):
-        hint = "; monotakd import-checkpoint turns official weights into one" if "model_state" in content else ""
+        hints = {
+            "model_state": "; monotakd import-checkpoint turns official weights into one",
+            "optimizer": "; it is the state of a training run, whose best.pt and final.pt are checkpoints",
+        }
+        hint = next((text for key, text in hints.items() if key in content), "")
         return "it holds " + _listed([repr(key) for key in content]) + hint
     return f"it holds a {type(content).__name__}"
 

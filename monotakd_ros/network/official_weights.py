@@ -178,6 +178,9 @@ def _require_fit(
             for name in tensors
             if name not in counters and not model_state[name].is_floating_point()
         ],
+        "negative variances": [
+            name for name, tensor in tensors.items() if name.endswith("running_var") and tensor.min() < 0
+        ],
         "not finite": [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())],
     }
     found = {problem: names for problem, names in problems.items() if names}

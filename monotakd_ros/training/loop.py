@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from monotakd_ros.config import Config, to_dict
 from monotakd_ros.errors import TrainingError
+from monotakd_ros.network.anchor_head import encode_boxes
 from monotakd_ros.network.checkpoint import (
     STUDENT,
     Network,
@@ -179,7 +180,7 @@ class TrainingRun:
             self.network.view_transform.plans.max_plans = settings.lift_plans
         if options.init is not None:
             load_weights(self.network, load_checkpoint(options.init, kind).state_dict, where=str(options.init))
-        self.build = BatchBuilder(self.network.head.anchors, self.network.head.encode, config)
+        self.build = BatchBuilder(self.network.head.anchors, encode_boxes, config)
         self.batches = StepBatches(train_frames, self.build, config)
         self.val_frames = val_frames
         self.optimizer = build_optimizer(self.network, settings)
@@ -256,11 +257,21 @@ class TrainingRun:
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.grad_clip_norm).item()
         if not self.scaler.is_enabled():  # the scaler skips such steps and lowers its scale
             self._require_finite({"gradient norm": norm}, batch)
+        if self.step == 0:
+            self._warn_of_idle_parameters()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update(self.network, self.step)
         self.step += 1
         return figures | {"learning_rate": learning_rate, "gradient_norm": norm}
+
+    def _warn_of_idle_parameters(self) -> None:
+        """Say which parts no loss reaches, as a residual branch that is not fused before there is distillation."""
+        idle = {
+            name.rpartition(".")[0].split(".")[0] for name, item in self.network.named_parameters() if item.grad is None
+        }
+        if idle:
+            _log.warning("no loss reaches all of %s: those weights stay random", ", ".join(sorted(idle)))
 
     def save(self) -> None:
         """Write `last.pt`."""

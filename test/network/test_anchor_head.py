@@ -94,7 +94,7 @@ def test_heading_survives_the_direction_bin(heading, rotation):
         target = box.clone()
         target[:, 6] += half_turns * math.pi
         codes = torch.zeros(len(head.anchors), 7)
-        codes[chosen] = head.encode(target, head.anchors[chosen])
+        codes[chosen] = encode_boxes(target, head.anchors[chosen])
         dir_logits = torch.zeros(len(head.anchors), 2)
         dir_logits[chosen, direction_bins(box[:, 6], head.direction_offset)] = 1.0
         decoded = head.decode_at(chosen, codes, dir_logits)
