@@ -165,6 +165,9 @@ def test_files_of_other_programs_are_described(tmp_path):
     expected = r"not a checkpoint of this package: it holds 'model_state', 'epoch'; monotakd import-checkpoint"
     with pytest.raises(CheckpointError, match=expected):
         load_checkpoint(path)
+    torch.save({"optimizer": {}, "step": 3}, path)
+    with pytest.raises(CheckpointError, match=r"state of a training run, whose best\.pt and final\.pt are checkpoints"):
+        load_checkpoint(path)
     torch.save([1, 2], path)
     with pytest.raises(CheckpointError, match="it holds a list"):
         load_checkpoint(path)

@@ -124,6 +124,7 @@ def test_all_that_does_not_fit_is_listed_by_official_name(config):
     state["dense_head.conv_new.bias"] = torch.zeros(1)
     state["map_to_bev_module.sam.fc.0.weight"] = torch.zeros(3, 3)
     state["vfe.ffn.ddn.model.backbone.bn1.running_var"][2] = float("inf")
+    state["vfe.ffn.channel_reduce.bn.running_var"][0] = -1.0
     state["dense_head.conv_box.bias"] = state["dense_head.conv_box.bias"].to(torch.int32)
     with pytest.raises(CheckpointError) as caught:
         convert(state, "student", config)
@@ -132,6 +133,7 @@ def test_all_that_does_not_fit_is_listed_by_official_name(config):
     assert "1 unexpected: dense_head.conv_new.bias" in message
     assert "1 of another shape: map_to_bev_module.sam.fc.0.weight (expected (10, 10), got (3, 3))" in message
     assert "1 of another type: dense_head.conv_box.bias (torch.int32)" in message
+    assert "1 negative variances: vfe.ffn.channel_reduce.bn.running_var" in message
     assert "1 not finite: vfe.ffn.ddn.model.backbone.bn1.running_var" in message
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from monotakd_ros.config import AugmentConfig
+from monotakd_ros.config import AugmentConfig, ResidualConfig
 from monotakd_ros.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from monotakd_ros.network.checkpoint import load_checkpoint, load_network
 from monotakd_ros.training.loop import RunOptions, train_network
@@ -47,6 +47,13 @@ class TestARun:
         train_network(kind, config, training_frames[:2], [], tmp_path, on_step=lambda p: losses.append(p.figures))
         assert "loss_depth" not in losses[0]
         assert losses[-1]["loss"] < 0.6 * losses[0]["loss"]
+
+    def test_weights_that_nothing_teaches_are_named(self, tiny_config, training_frames, tmp_path, caplog):
+        student = replace(tiny_config.student, residual=ResidualConfig("off"))
+        config = with_training(replace(tiny_config, student=student), steps=2)
+        train_network("student", config, training_frames, [], tmp_path)
+        messages = [record.getMessage() for record in caplog.records]
+        assert messages == ["no loss reaches all of residual: those weights stay random"]
 
     def test_log_lines(self, tiny_config, training_frames, tmp_path):
         train_network("student", tiny_config, training_frames, training_frames[:2], tmp_path)

@@ -76,6 +76,15 @@ class TestTrainStudent:
         assert command("--resume", "--init", str(weights)) == 1
         assert "give one of them" in capsys.readouterr().err
 
+    def test_unfit_start_weights_are_refused_before_sources_are_read(self, command, tmp_path, fake_source, capsys):
+        assert command("--steps", "1") == 0
+        weights = (tmp_path / "run" / "final.pt").rename(tmp_path / "student.pt")
+        source = fake_source(name="other.mcap")
+        arguments = ("--init", str(weights), "--overwrite")
+        assert command(*arguments, source=source, data="other.mcap", network="assistant") == 1
+        assert "expected assistant weights, got student weights" in capsys.readouterr().err
+        assert source.reads == 0
+
     def test_the_checkpoint_tells_how_images_were_scaled(self, command, tmp_path, training_frames, tiny_config):
         assert command("--steps", "1") == 0
         scale = tiny_config.student.input.focal_px / training_frames[0].camera.fx
