@@ -131,7 +131,7 @@ class Detector:
 
     @torch.inference_mode()
     def detect_batch(self, frames: Sequence[Frame], timer: StageTimer | None = None) -> list[Detections3D]:
-        """Detect boxes in several frames in one forward pass, as `detect`; a bad frame fails all. Empty in, empty out."""
+        """Detect boxes in several frames at once, as `detect`; a bad frame fails all. Empty in, empty out."""
         if not frames:
             return []
 
