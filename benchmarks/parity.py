@@ -127,7 +127,7 @@ def parity_batch(data: Path) -> FrameBatch:
 def student_taps(student: Student, batch: FrameBatch, published: Published) -> Iterator[tuple[str, torch.Tensor]]:
     """Our tensors under the official taps' names and layouts, in the order of the forward pass."""
     images = student.normalization(batch.images, batch.valid_px)
-    yield "ddn_features_layer3", student.encoder.backbone(images)[2]
+    yield "ddn_features_layer3", student.encoder.backbone(images)[0]
     features, depth_logits = student.encoder(images)
     yield "depth_logits", depth_logits
     yield "image_features", features

@@ -76,15 +76,15 @@ BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 class ResNet(nn.Module):
-    """The dilated trunk: images (B, 3, H, W) -> the outputs of the first `stages` stages.
+    """The dilated trunk: images (B, 3, H, W) -> the outputs of `feature_stage` and of the last of `stages` stages.
 
-    The first stage has stride 4, the others 8.
+    The first stage has stride 4, the others 8. Outputs that nobody needs are not kept.
     """
 
     def __init__(self, config: EncoderConfig, stages: int = 4) -> None:
         super().__init__()
         block, stem, channels = BLOCKS[config.block], config.stem_channels, config.channels
-        self.stages = stages
+        self.stages, self.feature_stage = stages, config.feature_stage
         self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         for index, (count, out_channels) in enumerate(zip(config.layers[:stages], channels)):
@@ -94,14 +94,14 @@ class ResNet(nn.Module):
             blocks += [block(out_channels, out_channels, 1, others) for _ in range(count - 1)]
             self.add_module(f"layer{index + 1}", nn.Sequential(*blocks))
 
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)
         x = F.max_pool2d(x, 3, stride=2, padding=1)
-        outputs = []
-        for index in range(self.stages):
-            x = getattr(self, f"layer{index + 1}")(x)
-            outputs.append(x)
-        return outputs
+        feature = x
+        for number in range(1, self.stages + 1):
+            x = getattr(self, f"layer{number}")(x)
+            feature = x if number <= self.feature_stage else feature
+        return feature, x
 
 
 class ImagePooling(nn.Sequential):
@@ -177,7 +177,6 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, config: EncoderConfig, num_bins: int) -> None:
         super().__init__()
-        self.feature_stage = config.feature_stage
         width = config.aspp_channels
         self.backbone = ResNet(config)
         self.classifier = nn.Sequential(
@@ -187,12 +186,12 @@ class ImageEncoder(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(width, num_bins + 1, 1),
         )
-        self.channel_reduce = ChannelReduction(config.channels[self.feature_stage - 1], config.feature_channels)
+        self.channel_reduce = ChannelReduction(config.channels[config.feature_stage - 1], config.feature_channels)
         self.apply(_init_conv)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        stages = self.backbone(images)
-        return self.channel_reduce(stages[self.feature_stage - 1]), self.classifier(stages[-1])
+        feature, last = self.backbone(images)
+        return self.channel_reduce(feature), self.classifier(last)
 
 
 def _init_conv(module: nn.Module) -> None:
