@@ -22,7 +22,7 @@ def measure(keep: bool) -> dict[str, float]:
     import torch
 
     from monotakd_ros.allocator import keep_freed_memory
-    from monotakd_ros.config import load_config
+    from monotakd_ros.config_file import load_config
     from monotakd_ros.data.preprocess import collate, prepare
     from monotakd_ros.frame import Frame
     from monotakd_ros.geometry.camera import CameraModel

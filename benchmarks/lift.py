@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from monotakd_ros.config import StudentConfig, load_config
+from monotakd_ros.config import StudentConfig
+from monotakd_ros.config_file import load_config
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
 from monotakd_ros.network.view_transform import ViewTransform

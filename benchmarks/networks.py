@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from monotakd_ros.allocator import keep_freed_memory
-from monotakd_ros.config import load_config
+from monotakd_ros.config_file import load_config
 from monotakd_ros.network.checkpoint import KINDS, TEACHER, build_network
 from monotakd_ros.network.made_up_batch import make_batch
 from monotakd_ros.network.peak_memory import peak_memory

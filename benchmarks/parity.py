@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monotakd_ros.config import load_config
+from monotakd_ros.config_file import load_config
 from monotakd_ros.data.preprocess import collate, prepare
 from monotakd_ros.frame import Frame, FrameBatch
 from monotakd_ros.geometry.camera import CameraModel

@@ -26,7 +26,8 @@ import torch
 from torch import nn
 
 from monotakd_ros.allocator import keep_freed_memory
-from monotakd_ros.config import LidarEncoderConfig, TeacherConfig, load_config
+from monotakd_ros.config import LidarEncoderConfig, TeacherConfig
+from monotakd_ros.config_file import load_config
 from monotakd_ros.network.lidar_encoder import LidarEncoder
 from monotakd_ros.network.made_up_batch import made_up_cloud
 from monotakd_ros.network.rulebook import Rulebook, strided_rulebook

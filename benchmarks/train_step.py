@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monotakd_ros.config import Config, load_config
+from monotakd_ros.config import Config
+from monotakd_ros.config_file import load_config
 from monotakd_ros.data.preprocess import PreparedFrame
 from monotakd_ros.frame import Labels3D
 from monotakd_ros.geometry.camera import CameraModel

@@ -14,7 +14,7 @@ from typing import Literal
 
 import yaml
 
-from monotakd_ros.config import from_dict
+from monotakd_ros.config_file import from_dict
 from monotakd_ros.errors import CheckpointError, ConfigError
 
 Kind = Literal["config", "launch", "models"]

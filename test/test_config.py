@@ -17,10 +17,8 @@ from monotakd_ros.config import (
     ResidualConfig,
     StudentConfig,
     TeacherConfig,
-    from_dict,
-    load_config,
-    to_dict,
 )
+from monotakd_ros.config_file import from_dict, load_config, to_dict
 from monotakd_ros.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "config"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monotakd_ros import shipped
-from monotakd_ros.config import load_config
+from monotakd_ros.config_file import load_config
 from monotakd_ros.errors import CheckpointError, ConfigError
 
 ENTRY = """\

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from monotakd_ros.config import Config, load_config, to_dict
+from monotakd_ros.config import Config
+from monotakd_ros.config_file import load_config, to_dict
 from monotakd_ros.errors import CheckpointError, ConfigError
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network, load_network
 from monotakd_ros.network.cost import NetworkCost, measure_cost

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from monotakd_ros.config import load_config
+from monotakd_ros.config_file import load_config
 from monotakd_ros.errors import CheckpointError, ConfigError, OutputError
 from monotakd_ros.network.checkpoint import KINDS, STUDENT, TEACHER, save_checkpoint
 from monotakd_ros.network.official_file import OfficialFile, read_official

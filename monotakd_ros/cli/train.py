@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.cli.source_arguments import add_source_arguments, source_options
-from monotakd_ros.config import Config, load_config
+from monotakd_ros.config import Config
+from monotakd_ros.config_file import load_config
 from monotakd_ros.data.source import open_source
 from monotakd_ros.detector import resolve_device
 from monotakd_ros.errors import ConfigError, TrainingError

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from monotakd_ros.config import Config, from_dict, to_dict
+from monotakd_ros.config import Config
+from monotakd_ros.config_file import from_dict, to_dict
 from monotakd_ros.errors import CheckpointError, ConfigError
 from monotakd_ros.network.assistant import Assistant, build_assistant
 from monotakd_ros.network.student import Student, build_student

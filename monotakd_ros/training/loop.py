@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from monotakd_ros.config import Config, to_dict
+from monotakd_ros.config import Config
+from monotakd_ros.config_file import to_dict
 from monotakd_ros.errors import TrainingError
 from monotakd_ros.network.anchor_head import encode_boxes
 from monotakd_ros.network.checkpoint import (

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from monotakd_ros.atomic import output_errors
-from monotakd_ros.config import Config, to_dict
+from monotakd_ros.config import Config
+from monotakd_ros.config_file import to_dict
 from monotakd_ros.errors import CheckpointError, OutputError, TrainingError
 from monotakd_ros.network.tensor_file import read_tensor_file, write_tensor_file
 

@@ -12,7 +12,8 @@ import yaml
 
 from monotakd_ros.cli.describe_report import WIDTH
 from monotakd_ros.cli.main import main
-from monotakd_ros.config import Config, from_dict
+from monotakd_ros.config import Config
+from monotakd_ros.config_file import from_dict
 from monotakd_ros.network.checkpoint import KINDS, build_network, save_checkpoint
 
 BEV = {

@@ -21,8 +21,8 @@ from monotakd_ros.config import (
     ResidualConfig,
     StudentConfig,
     TeacherConfig,
-    to_dict,
 )
+from monotakd_ros.config_file import to_dict
 from monotakd_ros.network.checkpoint import build_network, load_checkpoint, load_weights
 from monotakd_ros.network.official_keys import RENAMES, official_name
 

@@ -15,7 +15,8 @@ import torch
 from rosbags.highlevel import AnyReader
 
 from monotakd_ros.cli.main import main
-from monotakd_ros.config import Config, from_dict
+from monotakd_ros.config import Config
+from monotakd_ros.config_file import from_dict
 from monotakd_ros.data.frame_writers import open_writer
 from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel

@@ -8,7 +8,8 @@ import re
 import pytest
 import torch
 
-from monotakd_ros.config import Config, ResidualConfig, load_config
+from monotakd_ros.config import Config, ResidualConfig
+from monotakd_ros.config_file import load_config
 from monotakd_ros.errors import CheckpointError
 from monotakd_ros.network.checkpoint import build_network, load_weights
 from monotakd_ros.network.official_keys import BRANCH, RENAMES, official_name

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monotakd_ros.config import Config, load_config
+from monotakd_ros.config import Config
+from monotakd_ros.config_file import load_config
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.checkpoint import KINDS, build_network
 from monotakd_ros.network.made_up_batch import make_batch

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from monotakd_ros.config import InputConfig, ResidualConfig, load_config
+from monotakd_ros.config import InputConfig, ResidualConfig
+from monotakd_ros.config_file import load_config
 from monotakd_ros.errors import FrameError
 from monotakd_ros.network.image_normalization import ImageNormalization
 from monotakd_ros.network.student import build_student

@@ -7,14 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from monotakd_ros.config import (
-    BevConfig,
-    GridConfig,
-    LidarEncoderConfig,
-    PostprocessConfig,
-    TeacherConfig,
-    load_config,
-)
+from monotakd_ros.config import BevConfig, GridConfig, LidarEncoderConfig, PostprocessConfig, TeacherConfig
+from monotakd_ros.config_file import load_config
 from monotakd_ros.errors import FrameError
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.teacher import Teacher, build_teacher

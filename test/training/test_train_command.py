@@ -7,7 +7,7 @@ import yaml
 
 import monotakd_ros.cli.train as train_verb
 from monotakd_ros.cli.main import main
-from monotakd_ros.config import to_dict
+from monotakd_ros.config_file import to_dict
 from monotakd_ros.network.checkpoint import load_checkpoint
 
 
