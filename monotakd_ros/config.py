@@ -13,6 +13,10 @@ from monotakd_ros.errors import ConfigError
 from monotakd_ros.geometry.depth_bins import DepthBins
 from monotakd_ros.geometry.grid import VoxelGrid
 
+Sampling = Literal["exact", "official"]
+CellDepth = Literal["nearest", "mean"]
+Amp = Literal["off", "bf16", "fp16"]
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -114,7 +118,7 @@ class LiftConfig:
     and feature grids, which its checkpoints depend on.
     """
 
-    sampling: Literal["exact", "official"] = "exact"
+    sampling: Sampling = "exact"
 
 
 @dataclass(frozen=True)
@@ -253,7 +257,7 @@ class StudentConfig:
 class AssistantConfig:
     """The teaching assistant: the student's trunk, lifted with measured depth. All else is the student's section."""
 
-    cell_depth: Literal["nearest", "mean"] = "nearest"
+    cell_depth: CellDepth = "nearest"
     """Depth of a feature cell with several LiDAR points. `nearest`: what is in front hides the rest, as for the
     student's depth loss. `mean`: the official code's average."""
 
@@ -376,7 +380,7 @@ class TrainingConfig:
     warmup_fraction: float = 0.3
     grad_clip_norm: float = 10.0
     ema_decay: float = 0.999
-    amp: Literal["off", "bf16", "fp16"] = "off"
+    amp: Amp = "off"
     seed: int = 0
     num_workers: int = 0
     lift_plans: int = 512

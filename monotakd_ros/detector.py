@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monotakd_ros.config import Config
+from monotakd_ros.config import Amp, Config
 from monotakd_ros.data.preprocess import PreparedFrame, collate, frame_notes, prepare
 from monotakd_ros.errors import ConfigError, FrameError
 from monotakd_ros.frame import Detections3D, Frame, FrameBatch
@@ -25,7 +25,7 @@ from monotakd_ros.network.anchor_head import DecodedBoxes
 from monotakd_ros.network.checkpoint import Network, load_network
 from monotakd_ros.network.detection_output import DetectionOutput
 from monotakd_ros.network.position_covariance import position_covariance
-from monotakd_ros.network.precision import Amp, autocast, check_amp
+from monotakd_ros.network.precision import autocast, check_amp
 from monotakd_ros.network.student import Student
 
 logger = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -19,6 +20,15 @@ settings.load_profile("no_deadline")
 def heed_ctrl_c() -> None:
     """Tests of Ctrl-C hold also where SIGINT was ignored at the start, as in a shell's background jobs."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def one_thread():
+    """Small operations, which several threads on a busy machine slow down; and spconv's kernels race with them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from monotakd_ros.errors import CheckpointError, ConfigError
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network, load_network
 from monotakd_ros.network.cost import NetworkCost, measure_cost
 from monotakd_ros.network.made_up_batch import make_batch
+from monotakd_ros.replay.device_name import device_name
 
 ZIP_MAGIC, PICKLE_MAGIC = b"PK", b"\x80"
 """How a file of `torch.save` begins: since torch 1.6, and before."""
@@ -111,10 +112,8 @@ def describe_checkpoint(path: Path, kind: str | None, device: torch.device, repe
 
 
 def device_text(device: torch.device) -> str:
-    """What figures were measured on: threads or the name of the CUDA device, and torch's version."""
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    return f"CPU, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    """What figures were measured on: the device and torch's version."""
+    return f"{device_name(device)}, torch {torch.__version__}"
 
 
 def _measure(network: nn.Module, config: Config, device: torch.device, repeats: int) -> NetworkCost:

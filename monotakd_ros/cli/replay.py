@@ -6,16 +6,16 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
 from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.cli.replay_report import report
 from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
+from monotakd_ros.config import Amp
 from monotakd_ros.data.source import FrameSource, open_source
 from monotakd_ros.detector import Detector
-from monotakd_ros.network.precision import Amp
 from monotakd_ros.replay.run import CheckpointName, ReplayOptions, ReplayResult, replay
 from monotakd_ros.replay.tally import Tally
 from monotakd_ros.shipped import default_checkpoint
@@ -57,9 +57,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--checkpoint", type=Path, metavar="CKPT", help=CHECKPOINT_HELP)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
-    parser.add_argument(
-        "--amp", choices=("off", "bf16", "fp16"), default="off", help="compute in half precision (default: off)"
-    )
+    parser.add_argument("--amp", choices=get_args(Amp), default="off", help="compute in half precision (default: off)")
     parser.add_argument("--strict", action="store_true", help="stop at the first bad frame, leaving nothing")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier replay in DIR")
     parser.add_argument(

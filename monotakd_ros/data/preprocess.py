@@ -259,7 +259,6 @@ def _prepare_points(frame: Frame, cam_T_lidar: np.ndarray, mapping: ImageMap) ->
         return np.zeros((0, 3), dtype=np.float32), np.zeros((0, 4), dtype=np.float32)
     points_img, points = project_cloud(frame.points_lidar, frame.cam_T_lidar, mapping.camera, mapping.valid_px)
     if frame.cam_T_lidar is not cam_T_lidar:
-        points = points.copy()
         points[:, :3] = transform_points(invert_transform(cam_T_lidar) @ frame.cam_T_lidar, points[:, :3])
     return points_img, points
 

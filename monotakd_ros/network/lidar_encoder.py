@@ -14,26 +14,15 @@ from torch import nn
 
 from monotakd_ros.config import LidarEncoderConfig
 from monotakd_ros.network.bev_backbone import NORM_EPS, NORM_MOMENTUM
+from monotakd_ros.network.norm import ActiveSiteNorm
 from monotakd_ros.network.rulebook import Rulebook, submanifold_rulebook
 from monotakd_ros.network.sparse_conv import SparseConv3d, SubmanifoldConv3d
 from monotakd_ros.network.sparse_tensor import SparseTensor
 
 
-class ActiveSiteNorm(nn.BatchNorm1d):
-    """Batch norm over the active sites (N, C), float32.
-
-    Fewer than two sites have no deviation to take statistics from: then the running ones serve in training too.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=NORM_EPS, momentum=NORM_MOMENTUM)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        if self.training and len(features) < 2:
-            return F.batch_norm(
-                features, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-            )
-        return super().forward(features)
+def site_norm(channels: int) -> ActiveSiteNorm:
+    """The norm after every sparse convolution."""
+    return ActiveSiteNorm(channels, eps=NORM_EPS, momentum=NORM_MOMENTUM)
 
 
 class ResidualBlock(nn.Module):
@@ -42,9 +31,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = SubmanifoldConv3d(channels, channels)
-        self.bn1 = ActiveSiteNorm(channels)
+        self.bn1 = site_norm(channels)
         self.conv2 = SubmanifoldConv3d(channels, channels)
-        self.bn2 = ActiveSiteNorm(channels)
+        self.bn2 = site_norm(channels)
 
     def forward(self, x: SparseTensor, rulebook: Rulebook) -> SparseTensor:
         out = self.conv1(x, rulebook)
@@ -57,7 +46,7 @@ class ConvNormRelu(nn.Sequential):
     """A sparse convolution (index 0, as in published weights), norm and ReLU."""
 
     def __init__(self, conv: SubmanifoldConv3d | SparseConv3d) -> None:
-        super().__init__(conv, ActiveSiteNorm(len(conv.weight)))
+        super().__init__(conv, site_norm(len(conv.weight)))
 
     def forward(self, x: SparseTensor, *rulebook: Rulebook) -> SparseTensor:
         conv, norm = self

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from monotakd_ros.config import CellDepth, Sampling
 from monotakd_ros.geometry.depth_bins import DepthBins
 from monotakd_ros.network.image_encoder import FEATURE_STRIDE
 
-CellDepth = Literal["nearest", "mean"]
 OFFICIAL_FIRST_PX = 3.5
 """Centre of the first cell as `official` sampling reads it; `exact` reads cell i at pixel 8 i."""
 
@@ -36,7 +35,7 @@ class CellLayout:
         return (pixel - self.first_px + 0.5 * self.stride_px) // self.stride_px
 
 
-def cell_layout(image_size: Sequence[int], sampling: Literal["exact", "official"]) -> CellLayout:
+def cell_layout(image_size: Sequence[int], sampling: Sampling) -> CellLayout:
     """The cells of an image of (height, width) px, as the lift with this sampling reads them."""
     height, width = (-(-size // FEATURE_STRIDE) for size in image_size)
     return CellLayout(height, width, FEATURE_STRIDE, 0.0 if sampling == "exact" else OFFICIAL_FIRST_PX)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
 
 import torch
 
 from monotakd_ros.errors import ConfigError
 
-Amp = Literal["off", "bf16", "fp16"]
 AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -8,20 +8,18 @@ to read depends on the calibration only and is kept in a `LiftPlan`; weights and
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from monotakd_ros.config import Sampling
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.geometry.depth_bins import DepthBins
 from monotakd_ros.geometry.grid import VoxelGrid
 from monotakd_ros.network.image_encoder import FEATURE_STRIDE
 from monotakd_ros.network.lift_plan import LiftPlan, LiftPlanCache, batch_plan, make_plan
 
-Sampling = Literal["exact", "official"]
 MIN_SCALE = 1e-8
 
 

@@ -21,7 +21,7 @@ from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.measured_depth import cell_layout
 from monotakd_ros.training.depth_targets import DepthTargets, depth_targets
 from monotakd_ros.training.frame_cache import TrainingFrame
-from monotakd_ros.training.targets import AnchorAssigner, AnchorTargets, BoxEncoder
+from monotakd_ros.training.targets import AnchorAssigner, AnchorTargets
 
 _AUGMENT_STREAM = 1
 
@@ -44,13 +44,11 @@ class BatchBuilder:
 
     Args:
         anchors: (A, 7) of the head.
-        encode: the head's residual coder.
         config: grid, classes and depth bins.
     """
 
-    def __init__(self, anchors: torch.Tensor, encode: BoxEncoder, config: Config) -> None:
+    def __init__(self, anchors: torch.Tensor, config: Config) -> None:
         self._assigner = AnchorAssigner(anchors, config.student)
-        self._encode = encode
         self._bins = config.student.depth.build()
         self._sampling = config.student.lift.sampling
 
@@ -60,7 +58,7 @@ class BatchBuilder:
         cells = cell_layout(batch.images.shape[-2:], self._sampling)
         return TrainingBatch(
             batch,
-            self._assigner.targets(batch.boxes_lidar, batch.labels, self._encode),
+            self._assigner.targets(batch.boxes_lidar, batch.labels),
             depth_targets(batch, self._bins, cells),
         )
 

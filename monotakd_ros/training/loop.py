@@ -23,7 +23,6 @@ from torch.utils.data import DataLoader
 from monotakd_ros.config import Config
 from monotakd_ros.config_file import to_dict
 from monotakd_ros.errors import TrainingError
-from monotakd_ros.network.anchor_head import encode_boxes
 from monotakd_ros.network.checkpoint import (
     STUDENT,
     Network,
@@ -181,7 +180,7 @@ class TrainingRun:
             self.network.view_transform.plans.max_plans = settings.lift_plans
         if options.init is not None:
             load_weights(self.network, load_checkpoint(options.init, kind).state_dict, where=str(options.init))
-        self.build = BatchBuilder(self.network.head.anchors, encode_boxes, config)
+        self.build = BatchBuilder(self.network.head.anchors, config)
         self.batches = StepBatches(train_frames, self.build, config)
         self.val_frames = val_frames
         self.optimizer = build_optimizer(self.network, settings)
@@ -268,9 +267,7 @@ class TrainingRun:
 
     def _warn_of_idle_parameters(self) -> None:
         """Say which parts no loss reaches, as a residual branch that is not fused before there is distillation."""
-        idle = {
-            name.rpartition(".")[0].split(".")[0] for name, item in self.network.named_parameters() if item.grad is None
-        }
+        idle = {name.split(".")[0] for name, item in self.network.named_parameters() if item.grad is None}
         if idle:
             _log.warning("no loss reaches all of %s: those weights stay random", ", ".join(sorted(idle)))
 

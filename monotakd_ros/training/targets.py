@@ -8,7 +8,7 @@ grid make their anchors count for nothing. Runs on the CPU, on windows of the an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,7 @@ import torch
 
 from monotakd_ros.config import StudentConfig
 from monotakd_ros.data.preprocess import IGNORE_LABEL
-from monotakd_ros.network.anchor_head import direction_bins
-
-BoxEncoder = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""(boxes (N, 7), anchors (N, 7)) -> residual codes (N, 7)."""
+from monotakd_ros.network.anchor_head import direction_bins, encode_boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,15 +162,12 @@ class AnchorAssigner:
             class_owner[window][best] = box
             claimed[window][best] = True
 
-    def targets(
-        self, boxes_lidar: Sequence[torch.Tensor], labels: Sequence[torch.Tensor], encode: BoxEncoder
-    ) -> AnchorTargets:
+    def targets(self, boxes_lidar: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]) -> AnchorTargets:
         """Targets of a batch.
 
         Args:
             boxes_lidar: per frame (N, 7) float32, on the CPU.
             labels: per frame (N,) int64 class index, -1 to ignore, on the CPU.
-            encode: the head's residual coder.
         """
         matches = [self.match(boxes.numpy(), label.numpy()) for boxes, label in zip(boxes_lidar, labels)]
         counts = torch.tensor([len(match.positive) for match in matches], dtype=torch.int64)
@@ -185,7 +179,7 @@ class AnchorAssigner:
             sample=torch.repeat_interleave(torch.arange(len(matches)), counts),
             anchor=anchor,
             label=torch.cat([frame[index] for frame, index in zip(labels, pairs)]),
-            box_codes=encode(boxes, self.anchors[anchor]),
+            box_codes=encode_boxes(boxes, self.anchors[anchor]),
             direction=direction_bins(boxes[:, 6], self._direction_offset),
         )
 

@@ -19,13 +19,7 @@ SMALL = LidarEncoderConfig(channels=(4, 6, 8), blocks=1, out_channels=5)
 SMALL_SHAPE = (25, 16, 12)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """spconv's CPU kernels race with several threads, and ours would be slow with them on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def random_voxels(count: int, batch: int = 2, shape=SMALL_SHAPE, seed: int = 0) -> SparseTensor:

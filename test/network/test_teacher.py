@@ -20,13 +20,7 @@ TINY = TeacherConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sparse convolutions are many small steps, which several threads on a busy machine slow down."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def random_cloud(count: int, seed: int = 0) -> torch.Tensor:

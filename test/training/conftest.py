@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from monotakd_ros.config import (
     AnchorConfig,
@@ -42,11 +41,8 @@ def _encoder() -> EncoderConfig:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _one_thread(one_thread: None) -> None:
+    """Every test of this room."""
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monotakd_ros.network.anchor_head import encode_boxes
 from monotakd_ros.network.student import build_student
 from monotakd_ros.training.batches import BatchBuilder, StepBatches, frame_of_sample
 
 
 def builder(config) -> BatchBuilder:
     head = build_student(config.student).head
-    return BatchBuilder(head.anchors, encode_boxes, config)
+    return BatchBuilder(head.anchors, config)
 
 
 class TestFrameOfSample:

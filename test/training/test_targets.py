@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monotakd_ros.config import AnchorConfig, GridConfig, HeadConfig, StudentConfig
-from monotakd_ros.network.anchor_head import decode_boxes, encode_boxes, make_anchors
+from monotakd_ros.network.anchor_head import decode_boxes, make_anchors
 from monotakd_ros.training.targets import AnchorAssigner, nearest_axis_extents
 
 CAR = AnchorConfig("Car", (4.0, 2.0, 1.5), -1.75, 0.6, 0.45)
@@ -159,7 +159,7 @@ class TestTargets:
         boxes = torch.tensor([car(10.3, 0.2, 0.4), car(5.0, -3.0, 2.0)], dtype=torch.float32)
         frames = [boxes, torch.zeros((0, 7)), boxes[:1]]
         labels = [torch.tensor([0, 0]), torch.zeros(0, dtype=torch.int64), torch.tensor([0])]
-        targets = assigner.targets(frames, labels, encode_boxes)
+        targets = assigner.targets(frames, labels)
         assert targets.counted.shape == (3, ROWS * COLUMNS * PER_CELL)
         assert set(targets.sample.tolist()) == {0, 2}
         decoded = decode_boxes(targets.box_codes, assigner.anchors[targets.anchor])
@@ -169,7 +169,7 @@ class TestTargets:
         assert targets.label.dtype == targets.direction.dtype == torch.int64
 
     def test_no_boxes_at_all(self, assigner):
-        targets = assigner.targets([torch.zeros((0, 7))], [torch.zeros(0, dtype=torch.int64)], encode_boxes)
+        targets = assigner.targets([torch.zeros((0, 7))], [torch.zeros(0, dtype=torch.int64)])
         assert targets.box_codes.shape == (0, 7) and targets.counted.all()
 
     def test_stretched_anchors_work_too(self):
