@@ -1,6 +1,6 @@
-"""What flows between the rooms: one moment of sensor data (`Frame`), labels, a batch, and detections.
+"""What flows between the rooms: one moment of sensor data (`Frame`), labels, a batch, detections, and KITTI's records.
 
-`Frame`, `Labels3D` and `Detections3D` are numpy and immutable by convention: a stage returns a new one.
+`Frame`, `Labels3D`, `Detections3D` and `KittiFrame` are numpy and immutable by convention: a stage returns a new one.
 `FrameBatch` is what networks take.
 """
 
@@ -14,6 +14,11 @@ import torch
 from monotakd_ros.errors import FrameError
 from monotakd_ros.geometry.boxes import empty_boxes
 from monotakd_ros.geometry.camera import CameraModel
+
+DONT_CARE = "DontCare"
+"""KITTI type of an image region in which labels are missing."""
+NO_LOCATION = -1000.0
+"""KITTI's coordinate of a box that has no place in 3D."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,3 +212,53 @@ class Detections3D:
             np.zeros((0, 3, 3), dtype=np.float32),
             cam_T_lidar,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class KittiFrame:
+    """Ground truth or results of one frame in KITTI's own encoding, in file order (the metric's ties depend on it).
+
+    Attributes:
+        names: N KITTI types; "DontCare" marks image regions.
+        bbox_px: (N, 4) float64 left, top, right, bottom.
+        hwl: (N, 3) float64 height, width, length, m.
+        location_cam: (N, 3) float64 centre of the bottom face, m, cam.
+        rotation_y: (N,) float64 rad.
+        alpha: (N,) float64 observation angle, rad; -10 means not given.
+        score: (N,) float64; ground truth has zeros.
+        truncation: (N,) float64 0..1; -1 unknown.
+        occlusion: (N,) int64 0..3; -1 unknown.
+    """
+
+    names: tuple[str, ...]
+    bbox_px: np.ndarray
+    hwl: np.ndarray
+    location_cam: np.ndarray
+    rotation_y: np.ndarray
+    alpha: np.ndarray
+    score: np.ndarray
+    truncation: np.ndarray
+    occlusion: np.ndarray
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        widths = {"bbox_px": 4, "hwl": 3, "location_cam": 3}
+        for name in ("bbox_px", "hwl", "location_cam", "rotation_y", "alpha", "score", "truncation", "occlusion"):
+            expected = (count, widths[name]) if name in widths else (count,)
+            got = getattr(self, name).shape
+            assert got == expected, f"KittiFrame.{name}: expected shape {expected}, got {got}"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def empty(cls) -> KittiFrame:
+        """A frame without any box."""
+        zeros = np.zeros(0)
+        triples = np.zeros((0, 3))
+        return cls((), np.zeros((0, 4)), triples, triples, zeros, zeros, zeros, zeros, zeros.astype(np.int64))
+
+    def select(self, mask: np.ndarray) -> KittiFrame:
+        """The boxes where `mask` (N,) bool is true."""
+        arrays = {name: values[mask] for name, values in vars(self).items() if name != "names"}
+        return replace(self, names=tuple(name for name, keep in zip(self.names, mask) if keep), **arrays)

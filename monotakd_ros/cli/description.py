@@ -18,7 +18,7 @@ from monotakd_ros.errors import CheckpointError, ConfigError
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network, load_network
 from monotakd_ros.network.cost import NetworkCost, measure_cost
 from monotakd_ros.network.made_up_batch import make_batch
-from monotakd_ros.replay.device_name import device_name
+from monotakd_ros.provenance import device_name
 
 ZIP_MAGIC, PICKLE_MAGIC = b"PK", b"\x80"
 """How a file of `torch.save` begins: since torch 1.6, and before."""

@@ -16,7 +16,8 @@ from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments,
 from monotakd_ros.config import Amp
 from monotakd_ros.data.source import FrameSource, open_source
 from monotakd_ros.detector import Detector
-from monotakd_ros.replay.run import CheckpointName, ReplayOptions, ReplayResult, replay
+from monotakd_ros.provenance import CheckpointName
+from monotakd_ros.replay.run import ReplayOptions, ReplayResult, replay
 from monotakd_ros.replay.tally import Tally
 from monotakd_ros.shipped import default_checkpoint
 

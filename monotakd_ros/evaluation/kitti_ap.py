@@ -33,16 +33,10 @@ from typing import Any
 
 import numpy as np
 
-from monotakd_ros.evaluation.kitti_frame import (
-    DONT_CARE,
-    NO_LOCATION,
-    KittiFrame,
-    kitti_frame_from_detections,
-    kitti_frame_from_labels,
-)
+from monotakd_ros.evaluation.kitti_frame import kitti_frame_from_detections, kitti_frame_from_labels
 from monotakd_ros.evaluation.matching import make_candidates, match_at_limits, scores_of_hits
 from monotakd_ros.evaluation.overlaps import area_img, intersection_img, iou_bev_and_3d, iou_img
-from monotakd_ros.frame import Detections3D, Labels3D
+from monotakd_ros.frame import DONT_CARE, NO_LOCATION, Detections3D, KittiFrame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
 
 KITTI_CLASSES = ("Car", "Pedestrian", "Cyclist")

@@ -1,67 +1,16 @@
-"""One frame of boxes in KITTI's own encoding, the form in which the KITTI metric is defined.
+"""Our labels and detections as `KittiFrame`, the encoding in which the KITTI metric is defined.
 
 Bottom centre in rectified camera 0 (`cam`), sizes as (height, width, length), angles rotation_y and alpha: see
-`geometry.boxes` for the conversion. Here stand the record and its makers from our labels and detections; reading
-and writing KITTI's text files is `data.kitti`.
+`geometry.boxes` for the conversion. Reading and writing KITTI's text files is `data.kitti_results`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from monotakd_ros.frame import Detections3D, Labels3D
+from monotakd_ros.frame import DONT_CARE, NO_LOCATION, Detections3D, KittiFrame, Labels3D
 from monotakd_ros.geometry.boxes import alpha_from_rotation_y, boxes_img_from_lidar, kitti_from_lidar_boxes
 from monotakd_ros.geometry.camera import CameraModel
-
-DONT_CARE = "DontCare"
-NO_LOCATION = -1000.0
-
-
-@dataclass(frozen=True, eq=False)
-class KittiFrame:
-    """Ground truth or results of one frame, in file order (the metric's ties depend on it).
-
-    Attributes:
-        names: N KITTI types; "DontCare" marks image regions.
-        bbox_px: (N, 4) float64 left, top, right, bottom.
-        hwl: (N, 3) float64 height, width, length, m.
-        location_cam: (N, 3) float64 centre of the bottom face, m, cam.
-        rotation_y: (N,) float64 rad.
-        alpha: (N,) float64 observation angle, rad; -10 means not given.
-        score: (N,) float64; ground truth has zeros.
-        truncation: (N,) float64 0..1; -1 unknown.
-        occlusion: (N,) int64 0..3; -1 unknown.
-    """
-
-    names: tuple[str, ...]
-    bbox_px: np.ndarray
-    hwl: np.ndarray
-    location_cam: np.ndarray
-    rotation_y: np.ndarray
-    alpha: np.ndarray
-    score: np.ndarray
-    truncation: np.ndarray
-    occlusion: np.ndarray
-
-    def __post_init__(self) -> None:
-        count = len(self.names)
-        widths = {"bbox_px": 4, "hwl": 3, "location_cam": 3}
-        for name in ("bbox_px", "hwl", "location_cam", "rotation_y", "alpha", "score", "truncation", "occlusion"):
-            expected = (count, widths[name]) if name in widths else (count,)
-            got = getattr(self, name).shape
-            assert got == expected, f"KittiFrame.{name}: expected shape {expected}, got {got}"
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @classmethod
-    def empty(cls) -> KittiFrame:
-        """A frame without any box."""
-        zeros = np.zeros(0)
-        triples = np.zeros((0, 3))
-        return cls((), np.zeros((0, 4)), triples, triples, zeros, zeros, zeros, zeros, zeros.astype(np.int64))
 
 
 def kitti_frame_from_labels(labels: Labels3D, camera: CameraModel, cam_T_lidar: np.ndarray) -> KittiFrame:

@@ -6,7 +6,6 @@ takes its own when all is done or the user pressed Ctrl-C (then with what is who
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -20,12 +19,13 @@ from monotakd_ros.atomic import PendingFolder, output_errors
 from monotakd_ros.data.frame_writers import interrupts_deferred
 from monotakd_ros.data.source import FrameSource
 from monotakd_ros.detector import Detector, StageTimer
-from monotakd_ros.errors import CheckpointError, FrameError, SourceError
+from monotakd_ros.errors import FrameError, SourceError
+from monotakd_ros.evaluation.latency import latency_ms
 from monotakd_ros.frame import Frame
+from monotakd_ros.provenance import CheckpointName, device_name, versions
 from monotakd_ros.replay.detection_bag import DetectionBag
-from monotakd_ros.replay.device_name import device_name
 from monotakd_ros.replay.pictures import PictureKind, Pictures
-from monotakd_ros.replay.tally import Tally, latency_ms, versions
+from monotakd_ros.replay.tally import Tally
 
 PictureChoice = Literal["none", "strip", "video", "all"]
 BAG_NAME = "detections"
@@ -72,26 +72,6 @@ class ReplayResult:
 
     out: Path
     summary: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class CheckpointName:
-    """What identifies the weights in a summary."""
-
-    file: str
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path | str) -> CheckpointName:
-        """Name and checksum of a weights file.
-
-        Raises:
-            CheckpointError: unreadable.
-        """
-        try:
-            return cls(Path(path).name, hashlib.sha256(Path(path).read_bytes()).hexdigest())
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
 
 
 def replay(

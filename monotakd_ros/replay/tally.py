@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import platform
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
-import numpy as np
-import torch
-
-from monotakd_ros import __version__
 from monotakd_ros.errors import FrameError
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, kitti_ap
-from monotakd_ros.evaluation.kitti_frame import KittiFrame, kitti_frame_from_detections, kitti_frame_from_labels
-from monotakd_ros.frame import Detections3D, Frame
+from monotakd_ros.evaluation.kitti_frame import kitti_frame_from_detections, kitti_frame_from_labels
+from monotakd_ros.frame import Detections3D, Frame, KittiFrame
 
-STAGES = ("read", "prepare", "network", "decode", "write", "draw")
-"""In the order of the work: source to frame, frame to tensors, forward pass, boxes, bag, pictures."""
-
-DETECT_STAGES = ("prepare", "network", "decode")
 MAX_REASONS = 50
 NS_PER_S = 1e9
 
@@ -78,37 +66,3 @@ class Tally:
         """KITTI AP of the labelled frames for the classes that KITTI and the detector share."""
         names = [name for name in KITTI_CLASSES if name in self.class_names]
         return kitti_ap(self.truth, self.results, names) if self.truth else None
-
-
-def latency_ms(seconds: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Per stage and for `detect` (prepare + network + decode): p50, p95, mean, and the first frame by itself.
-
-    The first frame pays for allocation and compilation, so it is left out of the other figures unless it is alone.
-    """
-    samples = {stage: seconds[stage] for stage in STAGES if seconds.get(stage)}
-    if all(stage in samples for stage in DETECT_STAGES):
-        samples["detect"] = [sum(parts) for parts in zip(*(samples[stage] for stage in DETECT_STAGES))]
-    return {stage: _spread_ms(values) for stage, values in samples.items()}
-
-
-def versions() -> dict[str, str]:
-    """What ran."""
-    return {
-        "monotakd_ros": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-    }
-
-
-def _spread_ms(seconds: list[float]) -> dict[str, float]:
-    warm = np.array(seconds[1:] or seconds) * 1e3
-    figures = {
-        "p50": np.percentile(warm, 50),
-        "p95": np.percentile(warm, 95),
-        "mean": warm.mean(),
-        "first": seconds[0] * 1e3,
-    }
-    assert all(math.isfinite(value) for value in figures.values())
-    return {name: round(float(value), 2) for name, value in figures.items()} | {"samples": len(warm)}

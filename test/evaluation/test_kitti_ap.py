@@ -18,8 +18,8 @@ from monotakd_ros.evaluation.kitti_ap import (
     precision_curve,
     score_limits,
 )
-from monotakd_ros.evaluation.kitti_frame import KittiFrame, kitti_frame_from_labels
-from monotakd_ros.frame import Detections3D, Labels3D
+from monotakd_ros.evaluation.kitti_frame import kitti_frame_from_labels
+from monotakd_ros.frame import Detections3D, KittiFrame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
 

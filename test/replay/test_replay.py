@@ -31,7 +31,8 @@ from monotakd_ros.frame import Detections3D, Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
 from monotakd_ros.network.student import build_student
-from monotakd_ros.replay.run import CheckpointName, ReplayOptions, replay
+from monotakd_ros.provenance import CheckpointName
+from monotakd_ros.replay.run import ReplayOptions, replay
 
 NAME = CheckpointName("tiny.pt", "0" * 64)
 CLASSES = ("Car", "Pedestrian", "Cyclist")

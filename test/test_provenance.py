@@ -1,0 +1,41 @@
+"""What ran: the commit of a checkout, and none elsewhere; checksums."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from monotakd_ros import provenance
+from monotakd_ros.errors import CheckpointError
+
+
+def test_commit_of_this_checkout_is_a_hash(repository: Path) -> None:
+    if not (repository / ".git").exists():
+        pytest.skip("not a git checkout")
+    commit = provenance.code_commit()
+    assert commit is not None
+    assert len(commit.removesuffix("-dirty")) == 40
+
+
+def test_a_copy_inside_another_checkout_has_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    copy = tmp_path / "provenance.py"
+    copy.write_text("")
+    monkeypatch.setattr(provenance, "__file__", str(copy))
+    assert provenance.code_commit() is None
+
+
+def test_checkpoint_name_is_file_and_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"weights")
+    assert provenance.CheckpointName.of(path) == provenance.CheckpointName(
+        "weights.pt", hashlib.sha256(b"weights").hexdigest()
+    )
+    with pytest.raises(CheckpointError, match=r"nowhere\.pt: cannot read"):
+        provenance.CheckpointName.of(tmp_path / "nowhere.pt")
+
+
+def test_cpu_is_named_with_its_threads() -> None:
+    assert f"torch on {torch.get_num_threads()} threads" in provenance.device_name(torch.device("cpu"))
