@@ -27,37 +27,106 @@ The metric in words. For one class, one difficulty and one kind of overlap (in t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from monotakd_ros.evaluation.kitti_counting import DIFFICULTIES as SELECTIONS
+from monotakd_ros.evaluation.kitti_counting import count, events, overlap_limit
 from monotakd_ros.evaluation.kitti_frame import kitti_frame_from_detections, kitti_frame_from_labels
-from monotakd_ros.evaluation.matching import make_candidates, match_at_limits, scores_of_hits
-from monotakd_ros.evaluation.overlaps import area_img, intersection_img, iou_bev_and_3d, iou_img
-from monotakd_ros.frame import DONT_CARE, NO_LOCATION, Detections3D, KittiFrame, Labels3D
+from monotakd_ros.evaluation.kitti_pairs import BoxTable, PairTable
+from monotakd_ros.evaluation.precision_events import PrecisionEvents
+from monotakd_ros.frame import NO_LOCATION, Detections3D, KittiFrame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
 
 KITTI_CLASSES = ("Car", "Pedestrian", "Cyclist")
-DIFFICULTIES = ("easy", "moderate", "hard")
+DIFFICULTIES = tuple(SELECTIONS)
 METRICS = ("2d", "aos", "bev", "3d")
-MIN_HEIGHT_PX = (40, 25, 25)
-MAX_OCCLUSION = (0, 1, 2)
-MAX_TRUNCATION = (0.15, 0.3, 0.5)
-NEIGHBOURS = {"car": "van", "pedestrian": "person_sitting"}
-RECALL_STEPS = 40
+OVERLAPS = ("strict", "loose")
 NO_ALPHA = -10.0
-STRICT_OVERLAP = {"Car": 0.7}
-LOOSE_OVERLAP = {"Car": 0.5}
-OTHER_STRICT_OVERLAP, OTHER_LOOSE_OVERLAP = 0.5, 0.25
 
 
-def overlap_limit(class_name: str, metric: str, overlaps: str) -> float:
-    """The overlap a match must exceed: "strict" is the benchmark's; "loose" relaxes bev and 3d."""
-    if overlaps == "loose" and metric in ("bev", "3d"):
-        return LOOSE_OVERLAP.get(class_name, OTHER_LOOSE_OVERLAP)
-    return STRICT_OVERLAP.get(class_name, OTHER_STRICT_OVERLAP)
+class Cell(NamedTuple):
+    """Address of one figure."""
+
+    overlaps: str
+    class_name: str
+    metric: str
+    difficulty: str
+
+
+class KittiScores:
+    """Everything the KITTI metric counts about two sides of the same frames.
+
+    Args:
+        ground_truth: one record per frame.
+        results: of the same frames, in the same order.
+        class_names: classes to evaluate.
+
+    Raises:
+        ValueError: the two sides differ in length.
+    """
+
+    def __init__(
+        self,
+        ground_truth: Sequence[KittiFrame],
+        results: Sequence[KittiFrame],
+        class_names: Sequence[str] = KITTI_CLASSES,
+    ) -> None:
+        self.pairs = PairTable.build(ground_truth, results)
+        self.class_names = tuple(class_names)
+        self._evaluated = {name: _evaluated_metrics(self.pairs.found, name) for name in self.class_names}
+
+    def cells(self) -> Iterator[Cell]:
+        """Every figure's address."""
+        for overlaps in OVERLAPS:
+            for name in self.class_names:
+                for metric in METRICS:
+                    for difficulty in DIFFICULTIES:
+                        yield Cell(overlaps, name, metric, difficulty)
+
+    def is_evaluated(self, cell: Cell) -> bool:
+        """Whether the results hold the class and the metric's numbers (point 8)."""
+        return cell.metric in self._evaluated[cell.class_name]
+
+    def precision(self, cell: Cell, weights: np.ndarray | None = None) -> np.ndarray | None:
+        """(B, 41) precision at recall 0, 1/40 ... 1, under each weighting of the frames; None if not evaluated.
+
+        Args:
+            cell: which figure.
+            weights: (B, F) how often each frame counts; None weighs every frame one, B = 1.
+        """
+        if not self.is_evaluated(cell):
+            return None
+        return self.events(cell).precision(weights, oriented=cell.metric == "aos")
+
+    def events(self, cell: Cell) -> PrecisionEvents:
+        """What the figure counts; aos counts what 2d does, and 2d has one overlap limit."""
+        metric = "2d" if cell.metric == "aos" else cell.metric
+        limit = overlap_limit(cell.class_name, metric, cell.overlaps)
+        key = (cell.class_name, metric, limit, cell.difficulty)
+        if key not in self._events:
+            counting = count(self.pairs, cell.class_name, SELECTIONS[cell.difficulty], metric, limit)
+            self._events[key] = events(self.pairs, counting)
+        return self._events[key]
+
+    def average_precision(self) -> dict[str, Any]:
+        """What `kitti_ap` returns."""
+        result: dict[str, Any] = {}
+        for cell in self.cells():
+            figures = result.setdefault(cell.overlaps, {}).setdefault(cell.class_name, {})
+            lists = figures.setdefault(cell.metric, {"R40": [], "R11": [], "n_gt": []})
+            precision = self.precision(cell)
+            lists["R40"].append(None if precision is None else float(r40(precision)[0]))
+            lists["R11"].append(None if precision is None else float(100.0 * precision[0, ::4].mean()))
+            lists["n_gt"].append(self.events(cell).num_counted())
+        return result
+
+    @cached_property
+    def _events(self) -> dict[tuple, PrecisionEvents]:
+        return {}
 
 
 def kitti_ap(
@@ -72,12 +141,12 @@ def kitti_ap(
     Raises:
         ValueError: the two sides differ in length.
     """
-    if len(ground_truth) != len(results):
-        raise ValueError(f"expected one result per ground-truth frame, got {len(results)} for {len(ground_truth)}")
-    pairs = _Pairs.build(_Table.build(ground_truth), _Table.build(results))
-    return {
-        overlaps: {name: _class_ap(pairs, name, overlaps) for name in class_names} for overlaps in ("strict", "loose")
-    }
+    return KittiScores(ground_truth, results, class_names).average_precision()
+
+
+def r40(precision: np.ndarray) -> np.ndarray:
+    """AP over 40 recall positions (B,), per cent, of precision curves (B, 41)."""
+    return 100.0 * precision[:, 1:].mean(axis=1)
 
 
 def kitti_ap_from_frames(
@@ -113,91 +182,7 @@ def ap_value(
     return cell["R40"][index] or 0.0
 
 
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """All frames of one side below each other; `frame` (N,) int64 rises."""
-
-    frame: np.ndarray
-    kind: np.ndarray
-    bbox_px: np.ndarray
-    boxes: tuple[np.ndarray, np.ndarray, np.ndarray]
-    alpha: np.ndarray
-    score: np.ndarray
-    truncation: np.ndarray
-    occlusion: np.ndarray
-    num_frames: int
-
-    @classmethod
-    def build(cls, frames: Sequence[KittiFrame]) -> _Table:
-        def stack(name: str) -> np.ndarray:
-            return np.concatenate([getattr(frame, name) for frame in (*frames, KittiFrame.empty())])
-
-        return cls(
-            frame=np.repeat(np.arange(len(frames)), [len(frame) for frame in frames]).astype(np.int64),
-            kind=np.array([name.lower() for frame in frames for name in frame.names], dtype=object),
-            bbox_px=stack("bbox_px"),
-            boxes=(stack("hwl"), stack("location_cam"), stack("rotation_y")),
-            alpha=stack("alpha"),
-            score=stack("score"),
-            truncation=stack("truncation"),
-            occlusion=stack("occlusion"),
-            num_frames=len(frames),
-        )
-
-    def heights_px(self) -> np.ndarray:
-        return self.bbox_px[:, 3] - self.bbox_px[:, 1]
-
-
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Every ground truth beside every detection of its frame, with the overlaps that all classes share."""
-
-    truth: _Table
-    found: _Table
-    index: tuple[np.ndarray, np.ndarray]
-    overlap: dict[str, np.ndarray]
-    dont_care_share: np.ndarray
-
-    @classmethod
-    def build(cls, truth: _Table, found: _Table) -> _Pairs:
-        a, b = _pairs_within_frames(truth, found)
-        stuff = truth.kind[a] == DONT_CARE.lower()
-        shared = intersection_img(found.bbox_px[b[stuff]], truth.bbox_px[a[stuff]])
-        area = area_img(found.bbox_px[b[stuff]])
-        share = np.zeros(len(found.frame))
-        np.maximum.at(share, b[stuff], np.divide(shared, area, out=np.zeros_like(shared), where=shared > 0))
-        a, b = a[~stuff], b[~stuff]
-        bev, space = iou_bev_and_3d(tuple(x[b] for x in found.boxes), tuple(x[a] for x in truth.boxes))
-        overlap = {"2d": iou_img(found.bbox_px[b], truth.bbox_px[a]), "bev": bev, "3d": space}
-        touching = np.max(list(overlap.values()), axis=0) > 0
-        overlap = {metric: values[touching] for metric, values in overlap.items()}
-        return cls(truth, found, (a[touching], b[touching]), overlap, share)
-
-
-def _pairs_within_frames(truth: _Table, found: _Table) -> tuple[np.ndarray, np.ndarray]:
-    """Index pairs (P,), (P,) of ground truth and detections of one frame, both rising."""
-    per_frame = np.bincount(found.frame, minlength=truth.num_frames)
-    start = np.cumsum(per_frame) - per_frame
-    repeats = per_frame[truth.frame]
-    a = np.repeat(np.arange(len(truth.frame)), repeats)
-    offset = np.arange(len(a)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    return a, start[truth.frame[a]] + offset
-
-
-def _class_ap(pairs: _Pairs, class_name: str, overlaps: str) -> dict[str, Any]:
-    cells = {metric: {"R40": [], "R11": [], "n_gt": []} for metric in METRICS}
-    evaluated = _evaluated_metrics(pairs.found, class_name)
-    for level in range(len(DIFFICULTIES)):
-        curves, n_gt = _curves_at_level(pairs, class_name, level, overlaps, evaluated)
-        for metric, cell in cells.items():
-            curve = curves.get(metric)
-            cell["R40"].append(None if curve is None else float(100.0 * curve[1:].mean()))
-            cell["R11"].append(None if curve is None else float(100.0 * curve[::4].mean()))
-            cell["n_gt"].append(n_gt)
-    return cells
-
-
-def _evaluated_metrics(found: _Table, class_name: str) -> set[str]:
+def _evaluated_metrics(found: BoxTable, class_name: str) -> set[str]:
     """Metrics for which the results hold the class and its numbers (points 7 and 8)."""
     of_class = found.kind == class_name.lower()
     hwl, location = (values[of_class] for values in found.boxes[:2])
@@ -210,68 +195,3 @@ def _evaluated_metrics(found: _Table, class_name: str) -> set[str]:
     if (placed_bev & (location[:, 1] != NO_LOCATION) & (hwl[:, 0] > 0)).any():
         evaluated.add("3d")
     return evaluated
-
-
-def _curves_at_level(
-    pairs: _Pairs, class_name: str, level: int, overlaps: str, evaluated: set[str]
-) -> tuple[dict[str, np.ndarray], int]:
-    """Precision curves (41,) of the evaluated metrics and the number of counted ground truth."""
-    truth, found = pairs.truth, pairs.found
-    exists, truth_ignored = _ground_truth_state(truth, class_name, level)
-    n_gt = int((exists & ~truth_ignored).sum())
-    small = np.trunc(np.abs(found.heights_px())) < MIN_HEIGHT_PX[level]
-    usable = small | (found.kind == class_name.lower())
-    curves = {}
-    for metric in evaluated - {"aos"}:
-        limit = overlap_limit(class_name, metric, overlaps)
-        a, b = pairs.index
-        chosen = (pairs.overlap[metric] > limit) & exists[a] & usable[b]
-        table = make_candidates(a[chosen], b[chosen], pairs.overlap[metric][chosen], truth.frame)
-        limits = score_limits(scores_of_hits(table, truth_ignored, found.score, small), n_gt)
-        similarity = 0.5 * (1.0 + np.cos(truth.alpha[table.truth][:, None] - found.alpha[table.detection]))
-        hits, similar, taken = match_at_limits(table, truth_ignored, found.score, small, limits, similarity)
-        wrong = usable & ~small
-        if metric == "2d":
-            wrong = wrong & ~(pairs.dont_care_share > limit)
-        misses = ((found.score[wrong][:, None] >= limits) & ~taken[wrong]).sum(axis=0)
-        curves[metric] = precision_curve(hits, hits + misses)
-        if metric == "2d" and "aos" in evaluated:
-            curves["aos"] = precision_curve(similar, hits + misses)
-    return curves, n_gt
-
-
-def _ground_truth_state(truth: _Table, class_name: str, level: int) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each ground truth exists for the class (own or neighbour), and whether it is ignored (point 1)."""
-    own = truth.kind == class_name.lower()
-    neighbour = truth.kind == NEIGHBOURS.get(class_name.lower(), "")
-    difficult = (
-        (truth.occlusion > MAX_OCCLUSION[level])
-        | (truth.truncation > MAX_TRUNCATION[level])
-        | (truth.heights_px() <= MIN_HEIGHT_PX[level])
-    )
-    return own | neighbour, neighbour | difficult
-
-
-def score_limits(hit_scores: np.ndarray, n_gt: int) -> np.ndarray:
-    """Thin the scores of all hits to at most 41 limits, each nearest to the next recall step (point 4).
-
-    Recall is accumulated in steps of 1/40 as the devkit does, so that rounding falls the same way.
-    """
-    limits = []
-    wanted = 0.0
-    scores = np.sort(hit_scores)[::-1]
-    for position, score in enumerate(scores):
-        recall, next_recall = (position + 1) / n_gt, (position + 2) / n_gt
-        is_last = position == len(scores) - 1
-        if not is_last and next_recall - wanted < wanted - recall:
-            continue
-        limits.append(score)
-        wanted += 1.0 / RECALL_STEPS
-    return np.array(limits)
-
-
-def precision_curve(good: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """(41,) running maximum from the right of good / total, zero beyond the last score limit (point 6)."""
-    curve = np.zeros(max(RECALL_STEPS + 1, len(good)))
-    curve[: len(good)] = np.divide(good, total, out=np.zeros(len(good)), where=total > 0)
-    return np.maximum.accumulate(curve[::-1])[::-1][: RECALL_STEPS + 1]

@@ -15,8 +15,6 @@ from monotakd_ros.evaluation.kitti_ap import (
     ap_value,
     kitti_ap,
     kitti_ap_from_frames,
-    precision_curve,
-    score_limits,
 )
 from monotakd_ros.evaluation.kitti_frame import kitti_frame_from_labels
 from monotakd_ros.frame import Detections3D, KittiFrame, Labels3D
@@ -169,17 +167,6 @@ def test_no_ground_truth_and_no_frames_are_defined() -> None:
 def test_sides_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="got 1 for 2"):
         kitti_ap(many(cars([0.0]), 2), many(cars([0.0]), 1))
-
-
-def test_score_limits_of_few_hits_keep_all_and_of_many_keep_forty_one() -> None:
-    assert score_limits(np.array([0.1, 0.9, 0.5]), 10).tolist() == [0.9, 0.5, 0.1]
-    assert len(score_limits(np.linspace(0, 1, 400), 400)) == 41
-
-
-def test_precision_curve_is_a_running_maximum_from_the_right() -> None:
-    curve = precision_curve(np.array([1, 1, 3]), np.array([1, 2, 4]))
-    assert curve[:4].tolist() == [1.0, 0.75, 0.75, 0.0]
-    assert curve.shape == (41,)
 
 
 def labels_and_detections(boxes: np.ndarray) -> tuple[Labels3D, Detections3D, CameraModel]:
