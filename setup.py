@@ -27,6 +27,7 @@ setup(
     maintainer="The monotakd_ros authors",
     maintainer_email="monotakd_ros@users.noreply.github.com",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={f"{PACKAGE}.report": ["*.j2", "*.css"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
@@ -46,6 +47,7 @@ setup(
         "opencv-python-headless>=4.5",
         "PyYAML>=5.4",
         "matplotlib>=3.5",
+        "jinja2>=3.0",
         "rosbags>=0.11.9",
         "tqdm>=4.57",
     ],

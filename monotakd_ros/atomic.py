@@ -14,6 +14,14 @@ from pathlib import Path
 
 from monotakd_ros.errors import OutputError
 
+OUR_FOLDERS = (
+    {"metadata.yaml"},
+    {"training", "ImageSets"},
+    {"detections", "summary.json"},
+    {"report.html", "report.json"},
+)
+"""What a bag, a KITTI folder, a replay and a report hold; only such folders are ever replaced."""
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -91,14 +99,13 @@ def _refuse_to_lose(target: Path, overwrite: bool) -> None:
         raise OutputError(f"{target}: exists already; pass --overwrite to replace it, or choose another name")
     if not target.is_dir() or not _is_our_kind(target):
         raise OutputError(
-            f"{target}: exists and is no bag, KITTI folder or replay; left alone, so that nothing is lost"
+            f"{target}: exists and is no bag, KITTI folder, replay or report; left alone, so that nothing is lost"
         )
 
 
 def _is_our_kind(folder: Path) -> bool:
     names = {item.name for item in folder.iterdir()}
-    known = ({"metadata.yaml"}, {"training", "ImageSets"}, {"detections", "summary.json"})
-    return not names or any(content <= names for content in known)
+    return not names or any(content <= names for content in OUR_FOLDERS)
 
 
 def _flush(path: Path) -> None:

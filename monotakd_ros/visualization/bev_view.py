@@ -15,6 +15,7 @@ from monotakd_ros.geometry.boxes import corners_from_boxes, transform_boxes
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import invert_transform, transform_points
 from monotakd_ros.visualization import drawing
+from monotakd_ros.visualization.marks import Marks
 from monotakd_ros.visualization.palette import (
     BACKGROUND,
     FAINT_INK,
@@ -22,12 +23,16 @@ from monotakd_ros.visualization.palette import (
     GRID,
     GROUND_TRUTH,
     INK,
+    MISSED,
     POINT_STOPS,
+    WRONG,
     Colour,
     class_colour,
 )
 
 RING_STEP_M = 10
+MARK_PX = 8.0
+"""Least half size of a cross and of a ring, so that those on small boxes are seen."""
 POINT_HEIGHT_M = (-2.0, 1.5)
 ELLIPSE_95 = 2.4477
 """Half axes of the ellipse that holds 95 % of a 2D normal distribution, in standard deviations."""
@@ -42,12 +47,14 @@ class BevView:
         forward_m: nearest and farthest x, lidar.
         left_m: largest y to either side.
         covariance: whether to draw the 95 % ellipse of each detection's position.
+        field_of_view: whether to draw the camera's.
     """
 
     height_px: int = 480
     forward_m: tuple[float, float] = (-4.0, 52.0)
     left_m: float = 26.0
     covariance: bool = True
+    field_of_view: bool = True
 
     @property
     def px_per_m(self) -> float:
@@ -62,7 +69,7 @@ class BevView:
         x, y = points_lidar[:, 0], points_lidar[:, 1]
         return np.column_stack([(self.left_m - y) * self.px_per_m, (self.forward_m[1] - x) * self.px_per_m])
 
-    def draw(self, frame: Frame, detections: Detections3D | None) -> np.ndarray:
+    def draw(self, frame: Frame, detections: Detections3D | None, marks: Marks | None = None) -> np.ndarray:
         """The panel of one frame, (height_px, width_px, 3) uint8 RGB.
 
         Boxes are shown in the frame's lidar frame; where a frame has none, in that of the detections.
@@ -74,18 +81,28 @@ class BevView:
             cam_T_lidar = detections.cam_T_lidar
         if frame.points_lidar is not None:
             self._draw_points(canvas, frame.points_lidar)
-        if cam_T_lidar is not None:
+        if self.field_of_view and cam_T_lidar is not None:
             self._draw_field_of_view(canvas, frame.camera, cam_T_lidar)
         self._draw_ego(canvas)
         if detections is not None and cam_T_lidar is not None:
-            self._draw_detections(canvas, detections, invert_transform(cam_T_lidar) @ detections.cam_T_lidar)
+            shown_T_boxes = invert_transform(cam_T_lidar) @ detections.cam_T_lidar
+            self._draw_detections(canvas, detections, shown_T_boxes, None if marks is None else marks.wrong)
         if frame.labels is not None:
-            for footprint in self._footprints(frame.labels.boxes_lidar):
-                drawing.polygon(canvas, footprint, GROUND_TRUTH, 1, dashed=True)
-                self._draw_nose(canvas, footprint, GROUND_TRUTH)
+            self._draw_labels(canvas, frame.labels.boxes_lidar, None if marks is None else marks.missed)
         return canvas
 
-    def _draw_detections(self, canvas: np.ndarray, detections: Detections3D, shown_T_boxes: np.ndarray) -> None:
+    def _draw_labels(self, canvas: np.ndarray, boxes_lidar: np.ndarray, missed: np.ndarray | None) -> None:
+        for index, footprint in enumerate(self._footprints(boxes_lidar)):
+            is_missed = missed is not None and bool(missed[index])
+            colour = MISSED if is_missed else GROUND_TRUTH
+            drawing.polygon(canvas, footprint, colour, 1, dashed=True)
+            self._draw_nose(canvas, footprint, colour)
+            if is_missed:
+                drawing.ring(canvas, footprint.mean(axis=0), _mark_radius(footprint), MISSED, 1)
+
+    def _draw_detections(
+        self, canvas: np.ndarray, detections: Detections3D, shown_T_boxes: np.ndarray, wrong: np.ndarray | None
+    ) -> None:
         boxes = transform_boxes(shown_T_boxes, detections.boxes_lidar)
         rotation = shown_T_boxes[:2, :2]
         names = detections.names
@@ -97,6 +114,9 @@ class BevView:
             if self.covariance:
                 spread = rotation @ detections.covariance_lidar[index, :2, :2] @ rotation.T
                 self._draw_ellipse(canvas, boxes[index, :2], spread, colour)
+            if wrong is not None and wrong[index]:
+                square = MARK_PX * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+                drawing.cross(canvas, footprint.mean(axis=0) + square, WRONG)
 
     def _footprints(self, boxes_lidar: np.ndarray) -> list[np.ndarray]:
         """Pixels (4, 2) of each box seen from above: front left, front right, rear right, rear left."""
@@ -150,3 +170,8 @@ class BevView:
     def _draw_ego(self, canvas: np.ndarray) -> None:
         body = np.array([[1.6, 0.0], [-0.9, 0.9], [-0.4, 0.0], [-0.9, -0.9]])
         cv2.fillPoly(canvas, [np.round(self.to_px(body) * 16).astype(np.int32)], INK, cv2.LINE_AA, 4)
+
+
+def _mark_radius(footprint: np.ndarray) -> float:
+    """Of a ring around a footprint (4, 2), px."""
+    return max(MARK_PX, 1.15 * float(np.linalg.norm(footprint - footprint.mean(axis=0), axis=1).max()))

@@ -1,6 +1,7 @@
 """The camera image with projected 3D boxes.
 
 Detections are solid, in their class's colour, with a tinted front face, score and distance; ground truth is dashed.
+Wrong detections and missed ground truth are marked as `marks` says.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from monotakd_ros.geometry.boxes import BOX_EDGES, corners_from_boxes
 from monotakd_ros.geometry.camera import CameraModel, pixel_scale_shift
 from monotakd_ros.geometry.transforms import transform_points
 from monotakd_ros.visualization import drawing
-from monotakd_ros.visualization.palette import BACKGROUND, GROUND_TRUTH, Colour, class_colour
+from monotakd_ros.visualization.marks import Marks
+from monotakd_ros.visualization.palette import BACKGROUND, GROUND_TRUTH, MISSED, WRONG, Colour, class_colour
 
 NEAR_M = 0.3
 FRONT_FACE = (0, 1, 5, 4)
@@ -30,15 +32,23 @@ class _Style:
     width: int
     dashed: bool
     face_opacity: float
+    crossed: bool = False
 
 
-def draw_camera_view(frame: Frame, detections: Detections3D | None, scale: float = 1.0) -> np.ndarray:
+_Tag = tuple[np.ndarray, str, Colour]
+"""Upper left corner of the box (u, v), text, colour."""
+
+
+def draw_camera_view(
+    frame: Frame, detections: Detections3D | None, scale: float = 1.0, marks: Marks | None = None
+) -> np.ndarray:
     """The frame's image, scaled by `scale`, with its labels and the detections drawn in.
 
     Args:
         frame: image, camera and, where known, labels.
         detections: boxes to draw; None draws labels only.
         scale: size of the picture against the image.
+        marks: which detections are wrong, and which labels were missed.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -49,30 +59,50 @@ def draw_camera_view(frame: Frame, detections: Detections3D | None, scale: float
     canvas = cv2.resize(frame.image, (width, height), interpolation=method)
     factors = width / frame.camera.width, height / frame.camera.height
     camera = frame.camera.warped(pixel_scale_shift(*factors, 0.0, 0.0), width, height)
+    if marks is None:
+        marks = Marks.none(
+            0 if detections is None else len(detections), 0 if frame.labels is None else len(frame.labels)
+        )
+    tags: list[_Tag] = []
     if frame.labels is not None and frame.cam_T_lidar is not None:
-        _draw_labels(canvas, frame.labels, camera, frame.cam_T_lidar)
+        tags = _draw_labels(canvas, frame.labels, camera, frame.cam_T_lidar, marks.missed)
     if detections is not None:
-        _draw_detections(canvas, detections, camera)
+        tags = _draw_detections(canvas, detections, camera, marks.wrong) + tags
+    _write_tags(canvas, tags)
     return canvas
 
 
-def _draw_labels(canvas: np.ndarray, labels: Labels3D, camera: CameraModel, cam_T_lidar: np.ndarray) -> None:
-    for corners_cam in _far_to_near(labels.boxes_lidar, cam_T_lidar)[1]:
-        _draw_box(canvas, corners_cam, camera, _Style(GROUND_TRUTH, 1, dashed=True, face_opacity=0.0))
+def _draw_labels(
+    canvas: np.ndarray, labels: Labels3D, camera: CameraModel, cam_T_lidar: np.ndarray, missed: np.ndarray
+) -> list[_Tag]:
+    """Draw the labels; returns the tags of those that were missed, nearest first."""
+    tags = []
+    for index, corners_cam in zip(*_far_to_near(labels.boxes_lidar, cam_T_lidar)):
+        colour = MISSED if missed[index] else GROUND_TRUTH
+        anchor = _draw_box(canvas, corners_cam, camera, _Style(colour, 1, dashed=True, face_opacity=0.0))
+        if anchor is not None and missed[index]:
+            distance = float(np.linalg.norm(corners_cam.mean(axis=0)))
+            tags.append((anchor, f"missed {labels.class_names[index]}  {distance:.0f} m", MISSED))
+    return tags[::-1]
 
 
-def _draw_detections(canvas: np.ndarray, detections: Detections3D, camera: CameraModel) -> None:
+def _draw_detections(
+    canvas: np.ndarray, detections: Detections3D, camera: CameraModel, wrong: np.ndarray
+) -> list[_Tag]:
+    """Draw the detections; returns their tags, nearest first."""
     order, all_corners_cam = _far_to_near(detections.boxes_lidar, detections.cam_T_lidar)
     names = detections.names
-    anchors = []
+    tags = []
     for index, corners_cam in zip(order, all_corners_cam):
         colour = class_colour(names[index])
         distance = float(np.linalg.norm(corners_cam.mean(axis=0)))
         width = 2 if distance < THICK_WITHIN_M else 1
-        anchor = _draw_box(canvas, corners_cam, camera, _Style(colour, width, dashed=False, face_opacity=0.25))
+        style = _Style(colour, width, dashed=False, face_opacity=0.25, crossed=bool(wrong[index]))
+        anchor = _draw_box(canvas, corners_cam, camera, style)
         if anchor is not None:
-            anchors.append((anchor, f"{names[index]} {detections.scores[index]:.2f}  {distance:.0f} m", colour))
-    _write_tags(canvas, anchors[::-1])
+            text = f"{names[index]} {detections.scores[index]:.2f}  {distance:.0f} m"
+            tags.append((anchor, f"wrong: {text}", WRONG) if wrong[index] else (anchor, text, colour))
+    return tags[::-1]
 
 
 def _far_to_near(boxes_lidar: np.ndarray, cam_T_lidar: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -90,6 +120,8 @@ def _draw_box(canvas: np.ndarray, corners_cam: np.ndarray, camera: CameraModel, 
     face = corners_cam[list(FRONT_FACE)]
     if style.face_opacity > 0 and (face[:, 2] > NEAR_M).all():
         drawing.glass(canvas, camera.project(face)[0], style.colour, style.face_opacity)
+    if style.crossed and (face[:, 2] > NEAR_M).all():
+        drawing.cross(canvas, camera.project(face)[0], WRONG, style.width)
     ends = []
     for start, end in BOX_EDGES:
         segment_cam = _cut_near(corners_cam[start], corners_cam[end])
@@ -118,8 +150,8 @@ def _cut_near(start_cam: np.ndarray, end_cam: np.ndarray) -> np.ndarray | None:
     return np.stack([start_cam if a > 0 else crossing, end_cam if b > 0 else crossing])
 
 
-def _write_tags(canvas: np.ndarray, tags: list[tuple[np.ndarray, str, Colour]]) -> None:
-    """Write each box's tag above it, nearest box first; tags move up to keep clear of each other, or are left out."""
+def _write_tags(canvas: np.ndarray, tags: list[_Tag]) -> None:
+    """Write each box's tag above it, the important ones first; tags move up to keep clear of each other, or go."""
     taken: list[tuple[int, int, int, int]] = []
     for (left, top), text, colour in tags:
         width, height = (size + 4 for size in drawing.text_size(text, TEXT_PX))

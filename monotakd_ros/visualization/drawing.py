@@ -62,6 +62,18 @@ def polygon(canvas: np.ndarray, points: np.ndarray, colour: Colour, width: int =
         draw(canvas, start, end, colour, width)
 
 
+def cross(canvas: np.ndarray, corners: np.ndarray, colour: Colour, width: int = 2) -> None:
+    """Draw both diagonals of a quadrilateral (4, 2), corners in order."""
+    line(canvas, corners[0], corners[2], colour, width)
+    line(canvas, corners[1], corners[3], colour, width)
+
+
+def ring(canvas: np.ndarray, center: np.ndarray, radius_px: float, colour: Colour, width: int = 1) -> None:
+    """Draw a smooth circle."""
+    turn = np.linspace(0.0, 2.0 * np.pi, 36, endpoint=False)
+    polygon(canvas, center + radius_px * np.column_stack([np.cos(turn), np.sin(turn)]), colour, width)
+
+
 def glass(canvas: np.ndarray, points: np.ndarray, colour: Colour, opacity: float) -> None:
     """Fill a convex polygon (N, 2) with a translucent colour."""
     left, top = np.maximum(np.floor(points.min(axis=0)), 0).astype(int)

@@ -14,6 +14,8 @@ CLASS_COLOURS: dict[str, Colour] = {
 }
 OTHER_CLASS: Colour = (190, 150, 255)
 GROUND_TRUTH: Colour = (130, 240, 130)
+MISSED: Colour = (255, 255, 255)
+WRONG: Colour = (255, 62, 62)
 
 BACKGROUND: Colour = (16, 19, 24)
 BAR: Colour = (27, 31, 38)
