@@ -6,10 +6,13 @@ files of this room. Numbers are written with enough digits to come back unchange
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 
 from monotakd_ros.errors import CalibrationError, LabelError
-from monotakd_ros.frame import Labels3D
+from monotakd_ros.frame import DONT_CARE, Labels3D
 from monotakd_ros.geometry.boxes import alpha_from_rotation_y, kitti_from_lidar_boxes, lidar_boxes_from_kitti
 from monotakd_ros.geometry.transforms import make_transform
 
@@ -17,44 +20,92 @@ NUM_LABEL_FIELDS = 15
 """type, truncation, occlusion, alpha, 2D box (4), h w l, bottom centre x y z, rotation_y; a 16th is a score."""
 
 UNKNOWN = -1.0
+KITTI_TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", DONT_CARE)
+_SPELLING = {name.lower(): name for name in KITTI_TYPES}
+
+
+class LabelLine(NamedTuple):
+    """One object of a label or result file.
+
+    Attributes:
+        where: file and line, for messages.
+        name: the type; one of `KITTI_TYPES` in KITTI's spelling, any other as it is written.
+        words: what follows the type, as written.
+        numbers: the same as numbers: truncation, occlusion, alpha, left, top, right, bottom, h, w, l, x, y, z,
+            rotation_y and, where given, the score.
+    """
+
+    where: str
+    name: str
+    words: list[str]
+    numbers: list[float]
+
+    @property
+    def is_dont_care(self) -> bool:
+        """Whether it marks an image region."""
+        return self.name == DONT_CARE
+
+
+def kitti_type(name: str) -> str:
+    """KITTI's spelling of a type, whose case does not matter in the benchmark; other names come back unchanged."""
+    return _SPELLING.get(name.lower(), name)
+
+
+def label_lines(text: str, where: str) -> Iterator[LabelLine]:
+    """The objects of a label or result file, in file order, numbers as they are; empty lines are skipped.
+
+    Raises:
+        LabelError: a line has neither 15 nor 16 fields, or something else than finite numbers after the type.
+    """
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = line.split()
+        if fields:
+            place = f"{where}, line {number}"
+            yield LabelLine(place, kitti_type(fields[0]), fields[1:], _numbers_after_type(fields, place))
+
+
+def ground_truth_lines(text: str, where: str) -> Iterator[LabelLine]:
+    """`label_lines` of a label file, with the rules for ground truth.
+
+    The object benchmark gives truncation as a fraction ("0.00" to "1.00"), the tracking benchmark as a flag ("0",
+    "1", "2"). A flag above 0 says only "partly": it becomes -1, unknown. A number after rotation_y is dropped.
+
+    Raises:
+        LabelError: as `label_lines`, or an object that is not DontCare has a size <= 0, or an occlusion is no whole
+            number.
+    """
+    for line in label_lines(text, where):
+        numbers = line.numbers[: NUM_LABEL_FIELDS - 1]
+        if not line.is_dont_care and min(numbers[7:10]) <= 0:
+            raise LabelError(f"{line.where}: expected height, width, length > 0, got {numbers[7:10]}")
+        if not numbers[1].is_integer():
+            raise LabelError(f"{line.where}: expected a whole number as occlusion, got {line.words[1]!r}")
+        if _is_tracking_flag(line.words[0]):
+            numbers[0] = UNKNOWN
+        yield line._replace(numbers=numbers)
 
 
 def labels_from_text(text: str, cam_T_lidar: np.ndarray, where: str) -> Labels3D:
     """Parse the lines of a `label_2` file.
 
-    The object benchmark gives truncation as a fraction ("0.00" to "1.00"), the tracking benchmark as a flag ("0",
-    "1", "2"). A flag above 0 says only "partly": it becomes -1, unknown.
-
     Args:
-        text: the file's content; empty lines are skipped.
+        text: the file's content; see `ground_truth_lines`.
         cam_T_lidar: (4, 4) extrinsic that carries the boxes into the lidar frame.
         where: file (or topic and stamp), for messages.
 
     Raises:
-        LabelError: a line has too few fields, a word where a number belongs, or a size <= 0.
+        LabelError: as `ground_truth_lines`.
     """
-    names: list[str] = []
-    rows: list[list[float]] = []
-    dont_care: list[list[float]] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        values = _label_values(fields, f"{where}, line {number}")
-        if fields[0] == "DontCare":
-            dont_care.append(values[3:7])
-            continue
-        if min(values[7:10]) <= 0:
-            raise LabelError(f"{where}, line {number}: expected height, width, length > 0, got {values[7:10]}")
-        names.append(fields[0])
-        rows.append([UNKNOWN if _is_tracking_flag(fields[1]) else values[0], *values[1:]])
-    table = np.array(rows, dtype=np.float64).reshape(-1, NUM_LABEL_FIELDS - 1)
+    lines = list(ground_truth_lines(text, where))
+    objects = [line for line in lines if not line.is_dont_care]
+    dont_care = [line.numbers[3:7] for line in lines if line.is_dont_care]
+    table = np.array([line.numbers for line in objects], dtype=np.float64).reshape(-1, NUM_LABEL_FIELDS - 1)
     return Labels3D(
         boxes_lidar=lidar_boxes_from_kitti(table[:, 7:10], table[:, 10:13], table[:, 13], cam_T_lidar),
-        class_names=tuple(names),
+        class_names=tuple(line.name for line in objects),
         truncation=table[:, 0],
         occlusion=table[:, 1].astype(np.int64),
-        boxes_img_px=np.where(_has_box_img(table[:, 3:7])[:, None], table[:, 3:7], np.nan),
+        boxes_img_px=np.where(has_box_img(table[:, 3:7])[:, None], table[:, 3:7], np.nan),
         dont_care_px=np.array(dont_care, dtype=np.float64).reshape(-1, 4),
     )
 
@@ -146,10 +197,10 @@ def calibration_text(img_P_cam: np.ndarray, cam_T_lidar: np.ndarray | None) -> s
     return "".join(f"{line}\n" for line in lines)
 
 
-def _label_values(fields: list[str], where: str) -> list[float]:
+def _numbers_after_type(fields: list[str], where: str) -> list[float]:
     if len(fields) not in (NUM_LABEL_FIELDS, NUM_LABEL_FIELDS + 1):
         raise LabelError(f"{where}: expected {NUM_LABEL_FIELDS} fields, got {len(fields)}: {' '.join(fields)[:80]!r}")
-    values = _numbers_or_none(fields[1:NUM_LABEL_FIELDS])
+    values = _numbers_or_none(fields[1:])
     if values is None or not np.isfinite(values).all():
         raise LabelError(f"{where}: expected finite numbers after the type, got {' '.join(fields[1:])[:80]!r}")
     return values.tolist()
@@ -162,7 +213,8 @@ def _numbers_or_none(words: list[str]) -> np.ndarray | None:
         return None
 
 
-def _has_box_img(boxes_img_px: np.ndarray) -> np.ndarray:
+def has_box_img(boxes_img_px: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether a 2D box is given; -1 -1 -1 -1 says that it is not."""
     return ~(boxes_img_px == -1).all(axis=1)
 
 
