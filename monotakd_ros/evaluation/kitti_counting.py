@@ -22,8 +22,9 @@ class Selection:
 
     Attributes:
         min_height_px: taller in the image than this; results whose height, rounded down, is less are ignored.
-        occlusion: from, to (inclusive); unknown (-1) always passes.
-        truncation: over, up to (inclusive); unknown (-1) always passes.
+        occlusion: from, to (inclusive).
+        truncation: over, up to (inclusive).
+        unknown_passes: whether unknown occlusion or truncation (-1) excludes nothing.
         distance_m: from, to (exclusive), over ground. Results outside are ignored unless they match.
         excuse_dont_care: whether DontCare regions excuse wrong results for every metric, not in the image only.
     """
@@ -31,6 +32,7 @@ class Selection:
     min_height_px: float = 0.0
     occlusion: tuple[int, int] = (0, 3)
     truncation: tuple[float, float] = (-1.0, 1.0)
+    unknown_passes: bool = True
     distance_m: tuple[float, float] = (0.0, np.inf)
     excuse_dont_care: bool = False
 
@@ -107,13 +109,27 @@ def events(pairs: PairTable, counting: Counting) -> PrecisionEvents:
     )
 
 
+def verdicts(pairs: PairTable, counting: Counting) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each result (N,) is right, and whether it is wrong, when all results take part; neither if ignored."""
+    found, table = pairs.found, counting.candidates
+    everything = np.full((len(table.truth), 1), -np.inf)
+    column, taken = match_at_limits(table, counting.truth_ignored, found.score, counting.result_ignored, everything)
+    hit, _ = _hits(pairs, counting, column)
+    right = np.zeros(len(found.frame), dtype=bool)
+    right[table.result[np.arange(len(table.truth)), column[:, 0]][hit[:, 0]]] = True
+    return right, counting.punished & ~taken[:, 0]
+
+
 def _ground_truth_state(truth: BoxTable, class_name: str, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
     """Whether each ground truth exists for the class (own or neighbour), and whether it is ignored."""
     own = truth.kind == class_name.lower()
     neighbour = truth.kind == NEIGHBOURS.get(class_name.lower(), "")
     (least, most), (over, up_to) = selection.occlusion, selection.truncation
-    occlusion_fits = (truth.occlusion < 0) | ((truth.occlusion >= least) & (truth.occlusion <= most))
-    truncation_fits = (truth.truncation < 0) | ((truth.truncation > over) & (truth.truncation <= up_to))
+    occlusion_fits = (truth.occlusion >= least) & (truth.occlusion <= most)
+    truncation_fits = (truth.truncation > over) & (truth.truncation <= up_to)
+    if selection.unknown_passes:
+        occlusion_fits |= truth.occlusion < 0
+        truncation_fits |= truth.truncation < 0
     tall = truth.heights_px() > selection.min_height_px
     fits = occlusion_fits & truncation_fits & tall & _within(truth.distances(), selection.distance_m)
     return own | neighbour, neighbour | ~fits
