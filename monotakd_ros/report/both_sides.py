@@ -1,0 +1,69 @@
+"""What every way of gathering asks of the two sides: the same frames, and what a reader of the figures must know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from monotakd_ros.errors import SourceError
+from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
+from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES
+from monotakd_ros.frame import DONT_CARE
+
+NAMED = 5
+"""So many names stand in a message; the others are counted."""
+_EVALUATED = frozenset(name.lower() for name in KITTI_CLASSES)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def require_the_same_frames(
+    faults: Mapping[str, Sequence[str]], evaluated: int, allow_missing: bool, where: str
+) -> None:
+    """Refuse two sides that do not hold the same frames, unless that was asked for.
+
+    Args:
+        faults: what is wrong, in words, and the names of the frames with which it is.
+        evaluated: number of frames that both sides have.
+        allow_missing: evaluate those.
+        where: both sides, for the message.
+
+    Raises:
+        SourceError: there are faults that were not allowed, or no frame is left.
+    """
+    told = [f"{len(names)} {fault} ({some_of(names)})" for fault, names in faults.items() if names]
+    if not evaluated:
+        raise SourceError(f"{where}: no frame is on both sides" + (f": {'; '.join(told)}" if told else ""))
+    if told and not allow_missing:
+        raise SourceError(
+            f"{where}: the two sides differ: {'; '.join(told)}. With --allow-missing the {evaluated} frames that both "
+            "sides have are evaluated"
+        )
+
+
+def warnings_about(frames: Iterable[EvaluationFrame]) -> list[str]:
+    """Sentences about unknown truncation and occlusion, and about classes that are not evaluated."""
+    objects = 0
+    unknown: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for frame in frames:
+        is_object = np.array([name != DONT_CARE for name in frame.truth.names], dtype=bool)
+        objects += int(is_object.sum())
+        unknown["truncation"] += int((frame.truth.truncation[is_object] < 0).sum())
+        unknown["occlusion"] += int((frame.truth.occlusion[is_object] < 0).sum())
+        others.update(name for name in frame.results.names if name.lower() not in _EVALUATED)
+    told = [
+        f"{what} is unknown for {count} of {objects} ground-truth objects: it excludes them from no difficulty"
+        for what, count in unknown.items()
+        if count
+    ]
+    if others:
+        listed = some_of([f"{name} ({count})" for name, count in others.most_common()])
+        told.append(f"{others.total()} results are of classes that are not evaluated: {listed}")
+    return told
