@@ -1,4 +1,4 @@
-"""One picture of a frame: camera view beside the view from above, or that alone, with a bar that names what is drawn."""
+"""One picture of a frame: camera view beside the view from above, or that alone, with a bar that names the colours."""
 
 from __future__ import annotations
 
