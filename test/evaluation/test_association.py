@@ -13,9 +13,8 @@ from monotakd_ros.evaluation.association import (
     OperatingPoint,
     associate,
     operating_point,
-    pairs_within_frames,
-    take_while_free,
 )
+from monotakd_ros.evaluation.pairing import pairs_within_frames, take_while_free
 from monotakd_ros.frame import KittiFrame
 
 
