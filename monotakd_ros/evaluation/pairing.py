@@ -1,4 +1,4 @@
-"""What every way of pairing boxes by distance does: within frames, among boxes with a place, first come first served."""
+"""What pairing boxes by distance needs: candidates within frames, boxes with a place, first come first served."""
 
 from __future__ import annotations
 

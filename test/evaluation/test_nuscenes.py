@@ -1,7 +1,8 @@
 """nuScenes-style metrics: hand numbers, and nuscenes-devkit's own functions where it is installed.
 
-The devkit is no test dependency: its release that names numpy asks for numpy < 2. To compare with it all the same:
-`pip install --no-deps nuscenes-devkit pyquaternion scikit-learn joblib threadpoolctl cachetools cloudpickle fire`.
+The devkit is no test dependency: its release 1.2 asks for numpy < 2 and Shapely 2.0, and older ones for Jupyter and a
+second OpenCV. It works with newer numpy all the same: `pip install --no-deps nuscenes-devkit pyquaternion cachetools`
+and `pip install scikit-learn`.
 """
 
 from __future__ import annotations
