@@ -58,7 +58,7 @@ class PendingFolder:
 
     def __init__(self, target: Path | str, overwrite: bool = False) -> None:
         self.target = Path(target)
-        _refuse_to_lose(self.target, overwrite)
+        refuse_to_lose(self.target, overwrite)
         with output_errors(self.target):
             self.target.parent.mkdir(parents=True, exist_ok=True)
             self._room = Path(tempfile.mkdtemp(prefix=f".{self.target.name}.", dir=self.target.parent))
@@ -92,7 +92,12 @@ def output_errors(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
 
 
-def _refuse_to_lose(target: Path, overwrite: bool) -> None:
+def refuse_to_lose(target: Path, overwrite: bool) -> None:
+    """Check that a folder may be written to `target`, before the work that fills it.
+
+    Raises:
+        OutputError: it exists and may not be replaced, or is of another kind.
+    """
     if not target.exists():
         return
     if not overwrite:

@@ -63,6 +63,8 @@ class KittiFolder:
             raise SourceError(f"{subset / 'image_2'}: expected images (*.png), found none")
         self._require_calibrations(names)
         records = read_records(self._root)
+        self.has_stamps = bool(records)
+        """Whether the stamps were recorded; original KITTI folders hold none."""
         self._records = {
             name: records.get(name, FrameRecord(stamp_ns=index * FRAME_PERIOD_NS))
             for index, name in enumerate(names, start=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -131,6 +131,20 @@ def skip_bad_frames(attempts: Iterable[Frame | FrameError], path: Path, on_error
             yield attempt
     if bad and not good:
         raise SourceError(f"{path}: none of its {bad} frames can be used; the first: {first_error}") from first_error
+
+
+def find_frames(source: FrameSource, names: Collection[str]) -> dict[str, Frame]:
+    """The frames of these names; reads the source only until all were found. Names it does not have are left out."""
+    found: dict[str, Frame] = {}
+    remaining = set(names)
+    if remaining:
+        for frame in source.frames(lambda error: None):
+            if frame.name in remaining:
+                remaining.discard(frame.name)
+                found[frame.name] = frame
+            if not remaining:
+                break
+    return found
 
 
 def _content(path: Path) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monotakd_ros.errors import FrameError
+from monotakd_ros.evaluation.evaluation_frame import evaluation_frame
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, kitti_ap
-from monotakd_ros.evaluation.kitti_frame import kitti_frame_from_detections, kitti_frame_from_labels
 from monotakd_ros.frame import Detections3D, Frame, KittiFrame
 
 MAX_REASONS = 50
@@ -40,9 +40,9 @@ class Tally:
         self.stamps_ns.append(frame.stamp_ns)
         self.found.update(detections.names)
         if frame.labels is not None:
-            cam_T_lidar = detections.cam_T_lidar if frame.cam_T_lidar is None else frame.cam_T_lidar
-            self.truth.append(kitti_frame_from_labels(frame.labels, frame.camera, cam_T_lidar))
-            self.results.append(kitti_frame_from_detections(detections, frame.camera))
+            scored = evaluation_frame(frame.name, frame.labels, detections, frame.camera, frame.cam_T_lidar)
+            self.truth.append(scored.truth)
+            self.results.append(scored.results)
 
     def skip(self, error: FrameError) -> None:
         """Count a frame that could not be used."""
