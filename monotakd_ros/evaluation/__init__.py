@@ -1,1 +1,1 @@
-"""Boxes in, numbers out: KITTI average precision. Knows no network."""
+"""Boxes in, numbers out: KITTI AP and its noise, errors, calibration, nuScenes' metrics. Knows no network."""

@@ -29,11 +29,9 @@ import numpy as np
 
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
 from monotakd_ros.evaluation.kitti_counting import NEIGHBOURS
-from monotakd_ros.evaluation.kitti_pairs import BoxTable
-from monotakd_ros.evaluation.overlaps import area_img, intersection_img
-from monotakd_ros.evaluation.pairing import has_place, pairs_within_frames, take_while_free
+from monotakd_ros.evaluation.kitti_pairs import BoxTable, dont_care_share, pairs_within_frames
+from monotakd_ros.evaluation.pairing import has_place, take_while_free
 from monotakd_ros.evaluation.viewing_ray import ground_ray, split_at_ray
-from monotakd_ros.frame import DONT_CARE
 
 ACROSS_LIMIT_M = 1.0
 ALONG_LIMIT_M = 2.0
@@ -121,7 +119,7 @@ def associate(frames: Sequence[EvaluationFrame], class_name: str) -> Association
     taken, taking = _take_nearest(truth, objects, counts, found, usable)
     right = counts[taken]
     left = np.setdiff1d(usable, taking)
-    covered = left[_dont_care_share(truth, found, left) > DONT_CARE_SHARE]
+    covered = left[dont_care_share(truth, found, left) > DONT_CARE_SHARE]
     wrong, missed = np.setdiff1d(left, covered), np.setdiff1d(objects[counts[objects]], taken)
     excuse = np.concatenate([taken[~right], np.full(len(covered), NONE)])
     return Association(
@@ -195,17 +193,6 @@ def _nearness(truth: BoxTable, a: np.ndarray, location_cam: np.ndarray) -> tuple
     along = np.abs(along) / np.maximum(ALONG_LIMIT_M + ALONG_LIMIT_SHARE * truth.distances()[a], radius)
     sits_on = np.hypot(offset[:, 0], offset[:, 2]) <= radius
     return (across <= 1) & (along <= 1), across**2 + along**2, sits_on
-
-
-def _dont_care_share(truth: BoxTable, found: BoxTable, of_found: np.ndarray) -> np.ndarray:
-    """(K,) largest share of each chosen result's 2D box that one DontCare region covers."""
-    regions = np.flatnonzero(truth.kind == DONT_CARE.lower())
-    a, b = pairs_within_frames(truth.frame[regions], found.frame[of_found])
-    shared = intersection_img(found.bbox_px[of_found[b]], truth.bbox_px[regions[a]])
-    share = np.zeros(len(of_found))
-    area = area_img(found.bbox_px[of_found[b]])
-    np.maximum.at(share, b, np.divide(shared, area, out=np.zeros_like(shared), where=shared > 0))
-    return share
 
 
 def _links(truth: BoxTable, found: BoxTable, of_truth: np.ndarray, of_found: np.ndarray) -> Links:

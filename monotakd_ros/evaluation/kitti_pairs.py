@@ -94,30 +94,39 @@ class PairTable:
         if len(ground_truth) != len(results):
             raise ValueError(f"expected one result per ground-truth frame, got {len(results)} for {len(ground_truth)}")
         truth, found = BoxTable.build(ground_truth), BoxTable.build(results)
-        a, b = _pairs_within_frames(truth, found)
-        stuff = truth.kind[a] == DONT_CARE.lower()
-        share = _covered_share(truth, found, a[stuff], b[stuff])
-        a, b = a[~stuff], b[~stuff]
+        objects = np.flatnonzero(truth.kind != DONT_CARE.lower())
+        a, b = pairs_within_frames(truth.frame[objects], found.frame)
+        a = objects[a]
         bev, space = iou_bev_and_3d(tuple(x[b] for x in found.boxes), tuple(x[a] for x in truth.boxes))
         overlap = {"2d": iou_img(found.bbox_px[b], truth.bbox_px[a]), "bev": bev, "3d": space}
         touching = np.max(list(overlap.values()), axis=0) > 0
         overlap = {metric: values[touching] for metric, values in overlap.items()}
+        share = dont_care_share(truth, found, np.arange(len(found.frame)))
         return cls(truth, found, (a[touching], b[touching]), overlap, share)
 
 
-def _covered_share(truth: BoxTable, found: BoxTable, region: np.ndarray, result: np.ndarray) -> np.ndarray:
-    shared = intersection_img(found.bbox_px[result], truth.bbox_px[region])
-    area = area_img(found.bbox_px[result])
-    share = np.zeros(len(found.frame))
-    np.maximum.at(share, result, np.divide(shared, area, out=np.zeros_like(shared), where=shared > 0))
+def pairs_within_frames(a_frame: np.ndarray, b_frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every a beside every b of its frame.
+
+    Args:
+        a_frame: (A,) int64 frame of each a.
+        b_frame: (B,) int64 frame of each b, rising.
+
+    Returns:
+        Index into a, and into b, (P,) int64 each; rising where `a_frame` rises.
+    """
+    start = np.searchsorted(b_frame, a_frame, side="left")
+    count = np.searchsorted(b_frame, a_frame, side="right") - start
+    a = np.repeat(np.arange(len(a_frame)), count)
+    return a, np.arange(len(a)) + np.repeat(start - np.cumsum(count) + count, count)
+
+
+def dont_care_share(truth: BoxTable, found: BoxTable, rows: np.ndarray) -> np.ndarray:
+    """(K,) largest share of the 2D box of each of some results (K,) that one DontCare region covers."""
+    regions = np.flatnonzero(truth.kind == DONT_CARE.lower())
+    a, b = pairs_within_frames(truth.frame[regions], found.frame[rows])
+    shared = intersection_img(found.bbox_px[rows[b]], truth.bbox_px[regions[a]])
+    share = np.zeros(len(rows))
+    area = area_img(found.bbox_px[rows[b]])
+    np.maximum.at(share, b, np.divide(shared, area, out=np.zeros_like(shared), where=shared > 0))
     return share
-
-
-def _pairs_within_frames(truth: BoxTable, found: BoxTable) -> tuple[np.ndarray, np.ndarray]:
-    """Index pairs (P,), (P,) of ground truth and results of one frame, both rising."""
-    per_frame = np.bincount(found.frame, minlength=truth.num_frames)
-    start = np.cumsum(per_frame) - per_frame
-    repeats = per_frame[truth.frame]
-    a = np.repeat(np.arange(len(truth.frame)), repeats)
-    offset = np.arange(len(a)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    return a, start[truth.frame[a]] + offset

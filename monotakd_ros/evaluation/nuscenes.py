@@ -35,8 +35,8 @@ import numpy as np
 
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
 from monotakd_ros.evaluation.kitti_counting import NEIGHBOURS
-from monotakd_ros.evaluation.kitti_pairs import BoxTable
-from monotakd_ros.evaluation.pairing import has_place, pairs_within_frames, take_while_free
+from monotakd_ros.evaluation.kitti_pairs import BoxTable, pairs_within_frames
+from monotakd_ros.evaluation.pairing import has_place, take_while_free
 
 LIMITS_M = (0.5, 1.0, 2.0, 4.0)
 ERROR_LIMIT_M = 2.0

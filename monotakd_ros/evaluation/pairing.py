@@ -1,4 +1,4 @@
-"""What pairing boxes by distance needs: candidates within frames, boxes with a place, first come first served."""
+"""What pairing boxes by distance needs: boxes with a place in 3D, and first come first served."""
 
 from __future__ import annotations
 
@@ -6,22 +6,6 @@ import numpy as np
 
 from monotakd_ros.evaluation.kitti_pairs import BoxTable
 from monotakd_ros.frame import NO_LOCATION
-
-
-def pairs_within_frames(a_frame: np.ndarray, b_frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every a beside every b of its frame.
-
-    Args:
-        a_frame: (A,) int64 frame of each a.
-        b_frame: (B,) int64 frame of each b, rising.
-
-    Returns:
-        Index into a, and into b, (P,) int64 each.
-    """
-    start = np.searchsorted(b_frame, a_frame, side="left")
-    count = np.searchsorted(b_frame, a_frame, side="right") - start
-    a = np.repeat(np.arange(len(a_frame)), count)
-    return a, np.arange(len(a)) + np.repeat(start - np.cumsum(count) + count, count)
 
 
 def take_while_free(a: np.ndarray, b: np.ndarray) -> np.ndarray:

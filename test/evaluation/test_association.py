@@ -14,7 +14,8 @@ from monotakd_ros.evaluation.association import (
     associate,
     operating_point,
 )
-from monotakd_ros.evaluation.pairing import pairs_within_frames, take_while_free
+from monotakd_ros.evaluation.kitti_pairs import pairs_within_frames
+from monotakd_ros.evaluation.pairing import take_while_free
 from monotakd_ros.frame import KittiFrame
 
 
