@@ -11,7 +11,7 @@ import numpy as np
 
 from monotakd_ros.data.frame_text import FrameText
 from monotakd_ros.data.from_msg import transforms_from_msg
-from monotakd_ros.data.transform_tree import TransformTree
+from monotakd_ros.data.transform_tree import MAX_SAMPLES, TransformTree
 from monotakd_ros.errors import CalibrationError
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
 
@@ -44,11 +44,12 @@ class BagGeometry:
 
     Args:
         path: of the bag, for messages.
+        max_samples: see `TransformTree`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_samples: int | None = MAX_SAMPLES) -> None:
         self._path = path
-        self._tree = TransformTree()
+        self._tree = TransformTree(max_samples)
         self._warned: set[str] = set()
 
     def add(self, message: Any, is_static: bool) -> None:

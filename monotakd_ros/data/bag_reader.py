@@ -27,9 +27,10 @@ COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
 DETECTIONS = "vision_msgs/msg/Detection3DArray"
+LABEL_INFO = "vision_msgs/msg/LabelInfo"
 STRING = "std_msgs/msg/String"
 TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-KNOWN_TYPES = (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO, POINT_CLOUD, DETECTIONS, STRING, *TRANSFORMS)
+KNOWN_TYPES = (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO, POINT_CLOUD, DETECTIONS, LABEL_INFO, STRING, *TRANSFORMS)
 
 _SEPARATOR = "=" * 80 + "\n"
 

@@ -16,6 +16,7 @@ from monotakd_ros.data.bag_reader import (
     COMPRESSED_IMAGE,
     DETECTIONS,
     IMAGE,
+    LABEL_INFO,
     POINT_CLOUD,
     STRING,
     TRANSFORMS,
@@ -82,6 +83,85 @@ def choose_topics(topics: list[BagTopic], options: SourceOptions, path: Path) ->
     )
 
 
+def has_images(topics: list[BagTopic]) -> bool:
+    """Whether a bag can be a source of frames."""
+    return any(topic.count and topic.type_name in (IMAGE, COMPRESSED_IMAGE) for topic in topics)
+
+
+def choose_detections(topics: list[BagTopic], wanted: str | None, path: Path) -> str:
+    """The topic of recorded detections: the only Detection3DArray topic that is not named as ground truth.
+
+    Raises:
+        BagError: none or several, or `wanted` is not there.
+    """
+    named = _names_of_type(topics, DETECTIONS)
+    candidates = named if wanted else [name for name in named if not _is_ground_truth(name)]
+    return _choose_boxes(candidates, wanted, "--detections-topic", path)
+
+
+def choose_ground_truth_boxes(
+    topics: list[BagTopic], wanted: str | None, path: Path, detections: str | None = None
+) -> str:
+    """The topic of ground truth: the only Detection3DArray topic named so, else the only one besides `detections`.
+
+    Raises:
+        BagError: none or several, or `wanted` is not there.
+    """
+    candidates = _names_of_type(topics, DETECTIONS)
+    if wanted is None:
+        candidates = [name for name in candidates if name != detections]
+        candidates = [name for name in candidates if _is_ground_truth(name)] or candidates
+    return _choose_boxes(candidates, wanted, "--ground-truth-topic", path)
+
+
+def choose_ground_truth_option(topics: list[BagTopic], wanted: str | None, path: Path, detections: str | None) -> str:
+    """`SourceOptions.ground_truth_topic` for a bag of images whose topic `detections` is no ground truth.
+
+    Raises:
+        BagError: as `choose_ground_truth_boxes`.
+    """
+    others = [name for name in _names_of_type(topics, DETECTIONS) if name != detections]
+    if wanted == NO_TOPIC or (wanted is None and not others):
+        return NO_TOPIC
+    return choose_ground_truth_boxes(topics, wanted, path, detections)
+
+
+def choose_label_info(topics: list[BagTopic], boxes: str) -> str | None:
+    """The LabelInfo topic beside the topic `boxes` (same namespace), else the only one; None without either."""
+    names = _names_of_type(topics, LABEL_INFO)
+    beside = [name for name in names if name.rpartition("/")[0] == boxes.rpartition("/")[0]]
+    for candidates in (beside, names):
+        if len(candidates) == 1:
+            return candidates[0]
+    return None
+
+
+def camera_info_candidates(topics: list[BagTopic], wanted: str | None) -> tuple[str, ...]:
+    """The CameraInfo topics that may describe the camera of a bag without images: the one wanted, or all."""
+    return tuple(name for name in _names_of_type(topics, CAMERA_INFO) if wanted in (None, name))
+
+
+def _choose_boxes(candidates: list[str], wanted: str | None, option: str, path: Path) -> str:
+    listed = ", ".join(candidates) or "none"
+    if wanted is not None:
+        if wanted in candidates:
+            return wanted
+        raise BagError(f"{path}: no {DETECTIONS} topic {wanted!r} with messages in this bag; there are: {listed}")
+    if not candidates:
+        raise BagError(f"{path}: expected a topic of type {DETECTIONS} with messages; found none ({option} names one)")
+    if len(candidates) > 1:
+        raise BagError(f"{path}: several topics of type {DETECTIONS}, choose one with {option}: {listed}")
+    return candidates[0]
+
+
+def _names_of_type(topics: list[BagTopic], type_name: str) -> list[str]:
+    return [topic.name for topic in topics if topic.type_name == type_name and topic.count]
+
+
+def _is_ground_truth(name: str) -> bool:
+    return "ground_truth" in name
+
+
 def _choose_image(topics: list[BagTopic], wanted: str | None, path: Path) -> BagTopic:
     candidates = [topic for topic in topics if topic.type_name in (IMAGE, COMPRESSED_IMAGE)]
     if wanted is not None:
@@ -119,7 +199,7 @@ def _choose_camera_info(topics: list[BagTopic], image: BagTopic, wanted: str | N
 
 
 def _choose_ground_truth(topics: list[BagTopic], wanted: str | None, path: Path) -> str | None:
-    named = [topic for topic in topics if topic.type_name == DETECTIONS and "ground_truth" in topic.name]
+    named = [topic for topic in topics if topic.type_name == DETECTIONS and _is_ground_truth(topic.name)]
     if wanted is None and len(named) == 1:
         return named[0].name
     return _choose_optional(topics, DETECTIONS, wanted, "--ground-truth-topic", path)

@@ -20,8 +20,8 @@ NUM_LABEL_FIELDS = 15
 """type, truncation, occlusion, alpha, 2D box (4), h w l, bottom centre x y z, rotation_y; a 16th is a score."""
 
 UNKNOWN = -1.0
-KITTI_TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", DONT_CARE)
-_SPELLING = {name.lower(): name for name in KITTI_TYPES}
+KITTI_TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc")
+_SPELLING = {name.lower(): name for name in (*KITTI_TYPES, DONT_CARE)}
 
 
 class LabelLine(NamedTuple):
@@ -29,7 +29,7 @@ class LabelLine(NamedTuple):
 
     Attributes:
         where: file and line, for messages.
-        name: the type; one of `KITTI_TYPES` in KITTI's spelling, any other as it is written.
+        name: the type; one of `KITTI_TYPES` or DontCare in KITTI's spelling, any other as it is written.
         words: what follows the type, as written.
         numbers: the same as numbers: truncation, occlusion, alpha, left, top, right, bottom, h, w, l, x, y, z,
             rotation_y and, where given, the score.

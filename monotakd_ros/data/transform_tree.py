@@ -17,7 +17,7 @@ from monotakd_ros.geometry.transforms import (
 MAX_EXTRAPOLATION_NS = 200_000_000
 """A moving frame is taken to stand still this long before its first and after its last sample."""
 MAX_SAMPLES = 2000
-"""Samples kept of an edge; the oldest go first, so that a long recording stays small in memory."""
+"""Samples kept of an edge, if not asked otherwise; the oldest go first: a long recording stays small in memory."""
 WORLD_FRAMES = ("map", "odom", "world", "earth", "utm", "enu")
 """REP-105's names of fixed frames, and common ones."""
 
@@ -29,14 +29,14 @@ class _Edge:
     stamps_ns: list[int] = field(default_factory=list)
     poses: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, stamp_ns: int, pose: np.ndarray) -> None:
+    def add(self, stamp_ns: int, pose: np.ndarray, max_samples: int | None) -> None:
         index = bisect.bisect_left(self.stamps_ns, stamp_ns)
         if index < len(self.stamps_ns) and self.stamps_ns[index] == stamp_ns:
             self.poses[index] = pose
             return
         self.stamps_ns.insert(index, stamp_ns)
         self.poses.insert(index, pose)
-        if len(self.poses) > MAX_SAMPLES:
+        if max_samples is not None and len(self.poses) > max_samples:
             del self.stamps_ns[0], self.poses[0]
 
     def at(self, stamp_ns: int) -> np.ndarray | None:
@@ -55,10 +55,14 @@ class TransformTree:
     """Looks up the transform between two frames at a time.
 
     A static edge that is sent again changes from its new stamp on.
+
+    Args:
+        max_samples: how many samples of an edge are kept; None keeps all, for looking back over a whole recording.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_samples: int | None = MAX_SAMPLES) -> None:
         self._edges: dict[str, _Edge] = {}
+        self._max_samples = max_samples
 
     def add(self, parent: str, child: str, parent_T_child: np.ndarray, stamp_ns: int, is_static: bool) -> None:
         """Add the pose (4, 4) of `child` in `parent` at `stamp_ns`."""
@@ -66,7 +70,7 @@ class TransformTree:
         edge = self._edges.get(child)
         if edge is None or (edge.parent, edge.is_static) != (parent, is_static):
             edge = self._edges[child] = _Edge(parent, is_static)
-        edge.add(stamp_ns, parent_T_child)
+        edge.add(stamp_ns, parent_T_child, self._max_samples)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray | None:
         """target_T_source (4, 4) at `stamp_ns`; None when the frames are not connected then."""

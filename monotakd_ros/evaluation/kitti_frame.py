@@ -6,6 +6,8 @@ Bottom centre in rectified camera 0 (`cam`), sizes as (height, width, length), a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from monotakd_ros.frame import DONT_CARE, NO_LOCATION, Detections3D, KittiFrame, Labels3D
@@ -43,18 +45,35 @@ def kitti_frame_from_labels(labels: Labels3D, camera: CameraModel, cam_T_lidar: 
 
 
 def kitti_frame_from_detections(detections: Detections3D, camera: CameraModel) -> KittiFrame:
-    """Results of one frame; 2D boxes are the projections of the 3D boxes, cut to the image."""
-    boxes = np.asarray(detections.boxes_lidar, dtype=np.float64)
-    hwl, location_cam, rotation_y = kitti_from_lidar_boxes(boxes, detections.cam_T_lidar)
-    count = len(detections)
+    """Results of one frame; see `kitti_frame_from_boxes`."""
+    return kitti_frame_from_boxes(
+        detections.boxes_lidar, detections.names, detections.scores, camera, detections.cam_T_lidar
+    )
+
+
+def kitti_frame_from_boxes(
+    boxes_lidar: np.ndarray, names: Sequence[str], scores: np.ndarray, camera: CameraModel, cam_T_lidar: np.ndarray
+) -> KittiFrame:
+    """Results of one frame; 2D boxes are the projections of the 3D boxes, cut to the image.
+
+    Args:
+        boxes_lidar: (N, 7) lidar.
+        names: N class names.
+        scores: (N,).
+        camera: the image's camera.
+        cam_T_lidar: (4, 4) maps lidar points into cam.
+    """
+    boxes = np.asarray(boxes_lidar, dtype=np.float64)
+    hwl, location_cam, rotation_y = kitti_from_lidar_boxes(boxes, cam_T_lidar)
+    count = len(names)
     return KittiFrame(
-        names=detections.names,
-        bbox_px=_projected_px(boxes, detections.cam_T_lidar, camera),
+        names=tuple(names),
+        bbox_px=_projected_px(boxes, cam_T_lidar, camera),
         hwl=hwl,
         location_cam=location_cam,
         rotation_y=rotation_y,
         alpha=alpha_from_rotation_y(rotation_y, location_cam),
-        score=np.asarray(detections.scores, dtype=np.float64),
+        score=np.asarray(scores, dtype=np.float64),
         truncation=np.full(count, -1.0),
         occlusion=np.full(count, -1, dtype=np.int64),
     )

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-STAGES = ("read", "prepare", "network", "decode", "write", "draw")
-"""In the order of the work: source to frame, frame to tensors, forward pass, boxes, bag, pictures."""
+STAGES = ("read", "prepare", "network", "decode", "write", "draw", "age")
+"""In the order of the work: source to frame, frame to tensors, forward pass, boxes, bag, pictures; and, of somebody
+else's recording, where the work itself was not measured: image stamp to recording of its boxes."""
 
 DETECT_STAGES = ("prepare", "network", "decode")
 PERCENTILES = (50, 95, 99)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from monotakd_ros.data.recorded_boxes import BoxRecording
 from monotakd_ros.errors import SourceError
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES
@@ -49,7 +50,7 @@ def require_the_same_frames(
 
 def warnings_about(frames: Iterable[EvaluationFrame]) -> list[str]:
     """Sentences about unknown truncation and occlusion, and about classes that are not evaluated."""
-    objects = 0
+    objects = unseen = 0
     unknown: Counter[str] = Counter()
     others: Counter[str] = Counter()
     for frame in frames:
@@ -58,12 +59,36 @@ def warnings_about(frames: Iterable[EvaluationFrame]) -> list[str]:
         unknown["truncation"] += int((frame.truth.truncation[is_object] < 0).sum())
         unknown["occlusion"] += int((frame.truth.occlusion[is_object] < 0).sum())
         others.update(name for name in frame.results.names if name.lower() not in _EVALUATED)
+        unseen += int((frame.truth.bbox_px[is_object] == -1).all(axis=1).sum())
     told = [
         f"{what} is unknown for {count} of {objects} ground-truth objects: it excludes them from no difficulty"
         for what, count in unknown.items()
         if count
     ]
+    if unseen:
+        told.append(f"{unseen} of {objects} ground-truth objects have no 2D box, so every difficulty ignores them")
     if others:
         listed = some_of([f"{name} ({count})" for name, count in others.most_common()])
         told.append(f"{others.total()} results are of classes that are not evaluated: {listed}")
+    return told
+
+
+def warnings_about_recording(recording: BoxRecording, what: str) -> list[str]:
+    """Sentences about recorded boxes that are left out or odd; `what` they are, e.g. "detections"."""
+    told = []
+    reasons = Counter(reason for array in recording.arrays for reason in array.left_out)
+    if reasons:
+        first = next(array.stamp_ns for array in recording.arrays if array.left_out)
+        listed = ", ".join(f"{count} with {reason}" for reason, count in reasons.most_common())
+        told.append(f"{reasons.total()} {what} cannot be used ({listed}), the first at stamp {first} ns")
+    flat = [
+        (array.stamp_ns, count) for array in recording.arrays if (count := int((array.sizes <= 0).any(axis=1).sum()))
+    ]
+    if flat:
+        told.append(
+            f"{sum(count for _, count in flat)} {what} have a size of zero or less and overlap nothing in 3D, the "
+            f"first at stamp {flat[0][0]} ns"
+        )
+    if recording.repeated:
+        told.append(f"{recording.repeated} arrays of {what} have the stamp of another; the last recorded counts")
     return told
