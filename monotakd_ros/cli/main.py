@@ -28,6 +28,8 @@ VERBS = {
     "train": "train a network on any of those sources",
     "import-checkpoint": "turn published MonoTAKD weights into a checkpoint of this package",
     "replay": "run a recording through the detector; write boxes, pictures and a summary",
+    "evaluate": "score a checkpoint, a recorded bag or KITTI result files; write a report",
+    "compare": "say whether one of two evaluated detectors is better beyond noise",
     "describe": "say what a config or weights file holds, and what its networks cost",
     "demo": "simulate a drive, replay it with the shipped weights, compare with the truth",
 }
@@ -86,7 +88,7 @@ def build_parser(verb: str | None) -> argparse.ArgumentParser:
     """
     parser = _Parser(
         prog="monotakd",
-        description="3D boxes from one camera: simulate, convert, train, replay.",
+        description="3D boxes from one camera: simulate, convert, train, replay, evaluate.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -199,7 +199,8 @@ def calibration_text(img_P_cam: np.ndarray, cam_T_lidar: np.ndarray | None) -> s
 
 def _numbers_after_type(fields: list[str], where: str) -> list[float]:
     if len(fields) not in (NUM_LABEL_FIELDS, NUM_LABEL_FIELDS + 1):
-        raise LabelError(f"{where}: expected {NUM_LABEL_FIELDS} fields, got {len(fields)}: {' '.join(fields)[:80]!r}")
+        expected = f"{NUM_LABEL_FIELDS} fields ({NUM_LABEL_FIELDS + 1} with a score)"
+        raise LabelError(f"{where}: expected {expected}, got {len(fields)}: {' '.join(fields)[:80]!r}")
     values = _numbers_or_none(fields[1:])
     if values is None or not np.isfinite(values).all():
         raise LabelError(f"{where}: expected finite numbers after the type, got {' '.join(fields[1:])[:80]!r}")

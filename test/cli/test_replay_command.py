@@ -7,90 +7,22 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from rosbags.highlevel import AnyReader
 
-from monotakd_ros.cli.main import main
-from monotakd_ros.config import Config
-from monotakd_ros.config_file import from_dict
-from monotakd_ros.data.frame_writers import open_writer
-from monotakd_ros.frame import Frame, Labels3D
-from monotakd_ros.geometry.camera import CameraModel
-from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
-from monotakd_ros.network.checkpoint import save_checkpoint
-from monotakd_ros.network.student import build_student
-
-TINY = {
-    "name": "tiny",
-    "student": {
-        "input": {"width": 160, "height": 64, "focal_px": 90.0, "center_px": [79.0, 28.0]},
-        "grid": {"range_m": [2.0, -10.24, -3.0, 22.48, 10.24, 1.0], "voxel_size_m": [1.28, 1.28, 1.0]},
-        "depth": {"min_m": 2.0, "max_m": 24.0, "num_bins": 8},
-        "encoder": {
-            "block": "basic",
-            "layers": [1, 1, 1, 1],
-            "stem_channels": 8,
-            "channels": [8, 8, 8, 8],
-            "feature_stage": 4,
-            "feature_channels": 8,
-            "aspp_channels": 8,
-            "aspp_rates": [2, 4],
-        },
-        "bev": {
-            "collapse_channels": 8,
-            "stage_layers": [1, 1],
-            "stage_strides": [1, 2],
-            "stage_channels": [8, 8],
-            "upsample_channels": [8, 8],
-        },
-        "postprocess": {"score_threshold": 0.0, "pre_nms_max": 64, "max_boxes": 5},
-    },
-}
+Record = Callable[[Path, str, int], Path]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "tiny.pt"
-    config = from_dict(Config, TINY)
-    save_checkpoint(path, build_student(config.student).state_dict(), config, {})
-    return path
-
-
-def make_frame(index: int) -> Frame:
-    boxes = np.array([[8.0, 1.0, -0.9, 4.0, 1.7, 1.6, 0.2]])
-    return Frame(
-        name=f"{index:06d}",
-        stamp_ns=1_000_000_000 + index * 100_000_000,
-        image=np.random.default_rng(index).integers(0, 255, (96, 320, 3)).astype(np.uint8),
-        camera=CameraModel.from_intrinsics(180.0, 180.0, 159.0, 42.0, 320, 96),
-        cam_T_lidar=nominal_cam_T_lidar(),
-        labels=Labels3D(boxes, ("Car",), np.zeros(1), np.zeros(1, np.int64), np.full((1, 4), np.nan)),
-    )
-
-
-def record(path: Path, kind: str, count: int) -> Path:
-    with open_writer(path, kind) as writer:
-        for index in range(count):
-            writer.write(make_frame(index))
-    return path
-
-
-@pytest.fixture(scope="module")
-def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bag(tmp_path_factory: pytest.TempPathFactory, record: Record) -> Path:
     return record(tmp_path_factory.mktemp("recording") / "drive", "bag", 4)
 
 
-def monotakd(*words: object) -> int:
-    return main([str(word) for word in words])
-
-
 def test_replay_tells_what_it_found_and_where_it_is(
-    bag: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bag: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monotakd: Callable[..., int]
 ) -> None:
     out = tmp_path / "out"
     assert monotakd("replay", bag, "--checkpoint", checkpoint, "--out", out) == 0
@@ -103,7 +35,7 @@ def test_replay_tells_what_it_found_and_where_it_is(
 
 
 def test_existing_output_is_an_error_without_overwrite(
-    bag: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bag: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monotakd: Callable[..., int]
 ) -> None:
     words = ("replay", bag, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--pictures", "none")
     assert monotakd(*words) == 0
@@ -113,7 +45,7 @@ def test_existing_output_is_an_error_without_overwrite(
 
 
 def test_corrupt_image_in_a_folder_is_skipped_or_stops(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], record: Record, monotakd: Callable[..., int]
 ) -> None:
     folder = record(tmp_path / "kitti", "kitti", 4)
     image = sorted(folder.rglob("image_2/*.png"))[2]
@@ -143,6 +75,7 @@ def test_wrong_arguments_are_one_clear_line(
     capsys: pytest.CaptureFixture[str],
     change: dict[str, str],
     message: str,
+    monotakd: Callable[..., int],
 ) -> None:
     words = {"BAG": bag, "--checkpoint": checkpoint, "--out": tmp_path / "out", **change}
     source = words.pop("BAG")
@@ -153,13 +86,15 @@ def test_wrong_arguments_are_one_clear_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_that_are_none_are_refused(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_that_are_none_are_refused(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monotakd: Callable[..., int]
+) -> None:
     (tmp_path / "weights.pt").write_bytes(b"no weights at all")
     assert monotakd("replay", bag, "--checkpoint", tmp_path / "weights.pt", "--out", tmp_path / "out") == 1
     assert "weights.pt" in capsys.readouterr().err
 
 
-def test_interrupt_keeps_what_is_done(checkpoint: Path, tmp_path: Path) -> None:
+def test_interrupt_keeps_what_is_done(checkpoint: Path, tmp_path: Path, record: Record) -> None:
     long = record(tmp_path / "long", "bag", 300)
     words = ["replay", long, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--pictures", "none"]
     process = subprocess.Popen(
@@ -180,7 +115,7 @@ def test_interrupt_keeps_what_is_done(checkpoint: Path, tmp_path: Path) -> None:
     assert 0 < arrays == summary["frames"]["written"] < 300
 
 
-def test_real_bag_replays(data_dir: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_real_bag_replays(data_dir: Path, checkpoint: Path, tmp_path: Path, monotakd: Callable[..., int]) -> None:
     clip = data_dir / "bags" / "kitti_0005_clip_sqlite3"
     if not clip.is_dir():
         pytest.skip(f"no recording at {clip}")
@@ -201,7 +136,7 @@ def test_real_bag_replays(data_dir: Path, checkpoint: Path, tmp_path: Path) -> N
 
 
 def test_demo_simulates_replays_and_compares(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monotakd: Callable[..., int]
 ) -> None:
     pytest.importorskip("open3d", reason="simulating needs Open3D")
     assert monotakd("demo", "--out", tmp_path / "demo", "--frames", 2, "--checkpoint", checkpoint) == 0

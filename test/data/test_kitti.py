@@ -109,7 +109,7 @@ def test_malformed_calibration_stops(folder, text):
 
 def test_malformed_label_stops_and_names_file_and_line(folder):
     (folder / "training" / "label_2" / "000002.txt").write_text(f"{LABEL}Car 1 2\n")
-    with pytest.raises(LabelError, match=r"label_2/000002\.txt, line 2: expected 15 fields, got 3"):
+    with pytest.raises(LabelError, match=r"label_2/000002\.txt, line 2: expected 15 fields .16 with a score., got 3"):
         list(KittiFolder(folder).frames(lambda error: None))
 
 

@@ -47,7 +47,7 @@ def test_empty_text_is_an_empty_scene():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("Car 0 0 0", "expected 15 fields, got 4"),
+        ("Car 0 0 0", "expected 15 fields .16 with a score., got 4"),
         (CAR.replace("20.0", "far"), "expected finite numbers"),
         (CAR.replace("20.0", "nan"), "expected finite numbers"),
         (CAR.replace("1.5 1.6 4.0", "1.5 0 4.0"), "width, length > 0"),
