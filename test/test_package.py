@@ -77,6 +77,9 @@ def test_the_wheel_holds_every_room(wheel: zipfile.ZipFile, repository: Path) ->
     names = set(wheel.namelist())
     modules = {str(path.relative_to(repository)) for path in (repository / "monotakd_ros").rglob("*.py")}
     assert modules <= names
+    templates = {path for pattern in ("*.j2", "*.css") for path in (repository / "monotakd_ros").rglob(pattern)}
+    assert templates
+    assert {str(path.relative_to(repository)) for path in templates} <= names
     assert not [name for name in names if name.startswith(("test/", "tools/", "benchmarks/"))]
 
 

@@ -29,6 +29,7 @@ from monotakd_ros.report.figure import (
 
 Section = Mapping[str, Any]
 LINES = {"easy": (0, (1, 1.6)), "moderate": "solid", "hard": (0, (5, 2.5))}
+LEFT_PX, RIGHT_PX, TOP_PX = 36, 12, 32
 MIN_POINTS = 5
 """Fewer objects in a distance band give no median worth a line."""
 
@@ -36,21 +37,20 @@ MIN_POINTS = 5
 def precision_recall(name: str, curves: Mapping[str, Section], metric: str = "3d") -> str | None:
     """Precision against recall of one class; `curves` is strict/loose -> metric -> difficulty -> 41 precisions."""
     shown = [
-        (overlaps, difficulty, values)
-        for overlaps in ("loose", "strict")
+        (overlaps, difficulty, _until_zero(values))
+        for overlaps in ("strict", "loose")
         for difficulty in LINES
         if (values := (curves.get(overlaps) or {}).get(metric, {}).get(difficulty)) is not None
     ]
     if not shown:
         return None
-    figure = new_figure(300)
-    axes = add_axes(figure, 44, 82, 14, 30)
-    recall = np.linspace(0, 100, 41)
+    figure = new_figure(304)
+    axes = add_axes(figure, LEFT_PX, 90, RIGHT_PX, TOP_PX)
     for overlaps, difficulty, values in shown:
-        colour = class_colour(name) if overlaps == "strict" else GREY
-        width = 2.2 if difficulty == "moderate" else 1.6
-        label = f"{overlaps}, {difficulty}"
-        axes.plot(recall, 100 * np.array(values), color=colour, linestyle=LINES[difficulty], lw=width, label=label)
+        colour, order = _limit_colour(name, overlaps)
+        style = {"linestyle": LINES[difficulty], "lw": 2.2 if difficulty == "moderate" else 1.6}
+        recall = np.linspace(0, 100, 41)[: len(values)]
+        axes.plot(recall, 100 * values, color=colour, zorder=order, label=f"{overlaps}, {difficulty}", **style)
     axes.set(xlim=(0, 100), ylim=(0, 102))
     label_axes(axes, "Recall (%)", "Precision (%)")
     _legend(figure, axes, columns=2)
@@ -59,25 +59,23 @@ def precision_recall(name: str, curves: Mapping[str, Section], metric: str = "3d
 
 def ap_by_distance(name: str, rows: Sequence[Section]) -> str | None:
     """AP per distance band; rows as in the report's `ap_by_distance`."""
-    series = [
-        (overlaps, metric, [row[overlaps][metric] for row in rows])
-        for overlaps in ("loose", "strict")
-        for metric in ("bev", "3d")
-    ]
-    if not any(value is not None for *_, values in series for value in values):
+    series = {
+        (overlaps, metric): _floats([row[overlaps][metric] for row in rows])
+        for overlaps in ("strict", "loose")
+        for metric in ("3d", "bev")
+    }
+    known = [value for values in series.values() for value in values[np.isfinite(values)]]
+    if not known:
         return None
-    figure = new_figure(300)
-    axes = add_axes(figure, 44, 96, 14, 30)
-    place = np.arange(len(rows))
-    for overlaps, metric, values in series:
-        colour = class_colour(name) if overlaps == "strict" else GREY
-        axes.plot(
-            place, _floats(values), label=f"{overlaps}, {metric.upper()}", **_style(colour, second=metric == "bev")
-        )
-    axes.set(ylim=(0, 102), xlim=(-0.4, len(rows) - 0.6))
-    axes.set_xticks(place)
-    axes.set_xticklabels([f"{_short(row['group'])}\nn = {row['n_gt']}" for row in rows])
-    label_axes(axes, "Distance (m); n: labelled objects", "AP R40 (%)")
+    figure = new_figure(304)
+    axes = add_axes(figure, LEFT_PX, 100, RIGHT_PX, TOP_PX)
+    for (overlaps, metric), values in series.items():
+        colour, order = _limit_colour(name, overlaps)
+        style = _style(colour, second=metric == "bev")
+        axes.plot(range(len(rows)), values, label=f"{overlaps}, {metric.upper()}", zorder=order, **style)
+    axes.set_ylim(0, next(top for top in (10, 20, 40, 60, 80, 103) if top > max(known) or top > 100))
+    _category_ticks(axes, [f"{_short(row['group'])}\n{row['n_gt']}" for row in rows])
+    label_axes(axes, "Distance (m), number of labelled objects", "AP R40 (%)")
     _legend(figure, axes, columns=2)
     return svg_from_figure(figure, _id("distance", name), f"Average precision of {name} by distance")
 
@@ -88,7 +86,7 @@ def error_along_ray(name: str, errors: Section) -> str | None:
     if not len(points):
         return None
     figure = new_figure()
-    axes = add_axes(figure, 44, 46, 14, 30)
+    axes = add_axes(figure, LEFT_PX, 48, RIGHT_PX, TOP_PX)
     distance, error = points.T
     limit = max(1.0, float(np.ceil(np.percentile(np.abs(error), 98) * 1.1)))
     axes.axhline(0, color=FAINT, lw=1)
@@ -121,18 +119,15 @@ def yaw_by_distance(name: str, bands: Sequence[Section]) -> str | None:
     used = [band for band in bands if band.get("yaw_median_abs_deg") is not None]
     if not used:
         return None
-    figure = new_figure(285)
-    axes = add_axes(figure, 44, 80, 14, 30)
-    place = np.arange(len(used))
+    figure = new_figure(286)
+    axes = add_axes(figure, LEFT_PX, 82, RIGHT_PX, TOP_PX)
     full = _floats([band["yaw_median_abs_deg"] for band in used])
     axis = _floats([band["yaw_axis_median_abs_deg"] for band in used])
-    axes.plot(place, full, label="heading (mod 360°)", **_style(class_colour(name)))
-    axes.plot(place, axis, label="axis only (mod 180°)", **_style(GREY, second=True))
-    top = float(np.nanmax(np.concatenate([full, axis])))
-    axes.set(ylim=(0, max(5.0, 1.15 * top)), xlim=(-0.4, len(used) - 0.6))
-    axes.set_xticks(place)
-    axes.set_xticklabels([f"{_band(band)}\nn = {band['count']}" for band in used])
-    label_axes(axes, "Distance (m)", "Median yaw error (degrees)")
+    axes.plot(range(len(used)), full, label="heading", zorder=3, **_style(class_colour(name)))
+    axes.plot(range(len(used)), axis, label="axis alone", **_style(GREY, second=True))
+    axes.set_ylim(0, max(5.0, 1.15 * float(np.nanmax(np.concatenate([full, axis])))))
+    _category_ticks(axes, [f"{_band(band)}\n{band['count']}" for band in used])
+    label_axes(axes, "Distance (m), number of boxes", "Median yaw error (degrees)")
     _legend(figure, axes, columns=2)
     return svg_from_figure(figure, _id("yaw", name), f"Median yaw error of {name} by distance")
 
@@ -143,9 +138,10 @@ def reliability(name: str, section: Section) -> str | None:
     if not bins:
         return None
     figure = new_figure(310)
-    axes, counts = add_axes(figure, 44, 106, 14, 30), add_axes(figure, 44, 46, 14, 222)
+    axes = add_axes(figure, LEFT_PX, 108, RIGHT_PX, TOP_PX)
+    counts = add_axes(figure, LEFT_PX, 48, RIGHT_PX, 222)
     axes.plot([0, 1], [0, 1], color=FAINT, lw=1.2, linestyle=(0, (4, 3)))
-    axes.text(0.03, 0.95, "right more often than the score says", color=FAINT, fontsize=SMALL_TEXT_PX, va="top")
+    axes.text(0.03, 0.95, "too modest", color=FAINT, fontsize=SMALL_TEXT_PX, va="top")
     axes.text(0.98, 0.03, "too sure", color=FAINT, fontsize=SMALL_TEXT_PX, ha="right")
     share, score = _floats([entry["correct_share"] for entry in bins]), _floats([entry["mean_score"] for entry in bins])
     axes.plot(score, share, **_style(class_colour(name)))
@@ -165,7 +161,7 @@ def coverage(sections: Mapping[str, Section]) -> str | None:
     if not used:
         return None
     figure = new_figure(310)
-    axes = add_axes(figure, 44, 74, 14, 30)
+    axes = add_axes(figure, LEFT_PX, 78, RIGHT_PX, TOP_PX)
     axes.plot([0, 100], [0, 100], color=FAINT, lw=1.2, linestyle=(0, (4, 3)))
     axes.text(3, 97, "too careful", color=FAINT, fontsize=SMALL_TEXT_PX, va="top")
     axes.text(98, 3, "too confident", color=FAINT, fontsize=SMALL_TEXT_PX, ha="right")
@@ -185,7 +181,7 @@ def latency(stages: Mapping[str, Section]) -> str | None:
     if not stages:
         return None
     figure = new_figure(92 + 30 * len(stages))
-    axes = add_axes(figure, 62, 46, 52, 34)
+    axes = add_axes(figure, 60, 48, 48, 34)
     axes.grid(False, axis="y")
     colour = class_colour("Pedestrian")
     for row, section in enumerate(stages.values()):
@@ -212,11 +208,29 @@ def _style(colour: str, second: bool = False) -> dict[str, Any]:
     return {"color": colour, "marker": "o", "ms": 5.5, "lw": 2.0, "linestyle": "solid"}
 
 
+def _limit_colour(name: str, overlaps: str) -> tuple[str, int]:
+    """Colour of a line by its overlap limit, and how far in front it is drawn."""
+    return (class_colour(name), 3) if overlaps == "strict" else (GREY, 2)
+
+
+def _until_zero(values: Sequence[float]) -> np.ndarray:
+    """The curve as far as anything is found, with the fall to zero."""
+    curve = np.array(values, dtype=np.float64)
+    return curve[: int(np.argmax(curve <= 0)) + 1] if (curve <= 0).any() else curve
+
+
+def _category_ticks(axes: Axes, labels: Sequence[str]) -> None:
+    axes.grid(False, axis="x")
+    axes.set_xlim(-0.4, len(labels) - 0.6)
+    axes.set_xticks(range(len(labels)))
+    axes.set_xticklabels(labels, linespacing=1.35)
+
+
 def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
-        handles[::-1] if columns == 2 else handles,
-        labels[::-1] if columns == 2 else labels,
+        handles,
+        labels,
         loc="lower center",
         ncol=columns,
         frameon=False,

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 WIDTH_PX, HEIGHT_PX = 360, 270
 """A phone's width: text keeps its size there, and grows a little elsewhere."""
-TEXT_PX = 11
-SMALL_TEXT_PX = 10
+TEXT_PX = 12
+SMALL_TEXT_PX = 11
 
 INK = "#010203"
 FAINT = "#020304"
@@ -81,7 +81,7 @@ def add_axes(figure: Figure, left: float, bottom: float, right: float, top: floa
 def label_axes(axes: Axes, x: str, y: str) -> None:
     """Axis titles with units; y's lies flat above the axis, where it is read without turning the head."""
     axes.set_xlabel(x, color=INK, fontsize=TEXT_PX, labelpad=5)
-    axes.set_title(y, loc="left", color=INK, fontsize=TEXT_PX, pad=8, x=0.0)
+    axes.set_title(y, loc="left", color=INK, fontsize=TEXT_PX, pad=9, x=0.0)
 
 
 def svg_from_figure(figure: Figure, name: str, title: str) -> str:

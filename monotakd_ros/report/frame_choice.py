@@ -117,6 +117,8 @@ def _choice(kind: Kind, frame: EvaluationFrame, verdict: FrameVerdict) -> Choice
 def describe_wrong(frame: EvaluationFrame, index: int) -> str:
     """E.g. "Car of score 0.93 at 31 m where nothing is labelled"; `index` is that of the wrong result."""
     results, name = frame.results, frame.results.names[index]
+    if results.location_cam[index, 2] == NO_LOCATION:
+        return f"{name} of score {results.score[index]:.2f} without a place in 3D"
     distance = float(np.hypot(*results.location_cam[index, [0, 2]]))
     what = f"{name} of score {results.score[index]:.2f} at {distance:.0f} m"
     return f"{what} {_what_is_there(frame.truth, results, index)}"

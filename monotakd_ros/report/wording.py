@@ -6,6 +6,7 @@ Every function takes a part of the report (see `scoring`) and gives a string; wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 DASH = "–"
@@ -56,6 +57,15 @@ def distance_band(band: Section) -> str:
     if band["to_m"] is None:
         return f"over {band['from_m']:g} m"
     return f"{band['from_m']:g}–{band['to_m']:g} m"
+
+
+def moment(created: str) -> str:
+    """An ISO 8601 time for people, e.g. "2026-01-05, 14:03 UTC"."""
+    try:
+        time = datetime.fromisoformat(created)
+    except ValueError:  # Python 3.10 knows fewer forms
+        return created
+    return f"{time:%Y-%m-%d, %H:%M} {time.tzname() or ''}".strip()
 
 
 def headline(report: Section) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
 from monotakd_ros.evaluation.kitti_groups import OCCLUSIONS, TRUNCATIONS
+from monotakd_ros.frame import KittiFrame
 from monotakd_ros.report.pictures import Picture
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
@@ -21,16 +24,26 @@ METRIC_AP = {"2d": 84.0, "aos": 80.0, "bev": 26.0, "3d": 18.4}
 GREATEST_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_report() -> Callable[..., dict[str, Any]]:
     """A whole report; keyword arguments replace sections."""
     return _report
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_picture() -> Callable[..., Picture]:
     """A small picture with any text."""
     return _picture
+
+
+@pytest.fixture(scope="session")
+def make_frame() -> Callable[..., EvaluationFrame]:
+    """An evaluation frame from rows (class, x, z) of ground truth and (class, x, z, score) of results.
+
+    Boxes are 4 m long, 2 m wide and 1.5 m high, face right, and stand on the road 1.7 m below the camera; in the image
+    each is 60 px tall, at `100 x` px.
+    """
+    return _frame
 
 
 def _picture(kind: str = "best", name: str = "000007", text: str = "7 of 7 found, none wrong") -> Picture:
@@ -52,7 +65,7 @@ def _report(**changes: Any) -> dict[str, Any]:
         "classes": list(CLASSES),
         "counts": {name: {"truth": COUNTS[name][2] + 60, "results": 2 * COUNTS[name][2]} for name in CLASSES}
         | {"Van": {"truth": 38, "results": 0}},
-        "warnings": ["2 labelled frames have no results; they count as frames in which nothing was detected."],
+        "warnings": ["2 labelled frames have no results and were left out"],
         "kitti_ap": _kitti_ap(),
         "kitti_ap_interval": _intervals(_kitti_ap()),
         "curves": _curves(),
@@ -235,3 +248,43 @@ def _nuscenes() -> dict[str, Any]:
         "maoe_rad": 0.21,
         "nds_without_velocity_attribute": 0.42,
     }
+
+
+def _frame(
+    name: str,
+    truth: Sequence[tuple[str, float, float]] = (),
+    results: Sequence[tuple[str, float, float, float]] = (),
+    dont_care: Sequence[Sequence[float]] = (),
+    hidden: Sequence[int] = (),
+) -> EvaluationFrame:
+    labelled = _side([row[0] for row in truth], [row[1:] for row in truth], np.zeros(len(truth)))
+    labelled = replace(
+        labelled, occlusion=np.array([3 if i in hidden else 0 for i in range(len(truth))], dtype=np.int64)
+    )
+    regions = _side(["DontCare"] * len(dont_care), [(0.0, 0.0)] * len(dont_care), np.zeros(len(dont_care)))
+    nowhere, nothing = np.full((len(dont_care), 3), -1000.0), np.full((len(dont_care), 3), -1.0)
+    px = np.array(dont_care, dtype=np.float64).reshape(-1, 4)
+    regions = replace(regions, bbox_px=px, location_cam=nowhere, hwl=nothing)
+    found = _side([row[0] for row in results], [row[1:3] for row in results], np.array([row[3] for row in results]))
+    return EvaluationFrame(name, _joined(labelled, regions), found)
+
+
+def _side(names: Sequence[str], places: Sequence[Sequence[float]], score: np.ndarray) -> KittiFrame:
+    count = len(names)
+    x, z = np.array(places, dtype=np.float64).reshape(-1, 2).T
+    return KittiFrame(
+        names=tuple(names),
+        bbox_px=np.column_stack([100 * x, np.full(count, 100.0), 100 * x + 80, np.full(count, 160.0)]),
+        hwl=np.tile([1.5, 2.0, 4.0], (count, 1)),
+        location_cam=np.column_stack([x, np.full(count, 1.7), z]),
+        rotation_y=np.zeros(count),
+        alpha=np.zeros(count),
+        score=np.asarray(score, dtype=np.float64),
+        truncation=np.zeros(count),
+        occlusion=np.zeros(count, dtype=np.int64),
+    )
+
+
+def _joined(a: KittiFrame, b: KittiFrame) -> KittiFrame:
+    arrays = {key: np.concatenate([value, getattr(b, key)]) for key, value in vars(a).items() if key != "names"}
+    return KittiFrame(names=a.names + b.names, **arrays)

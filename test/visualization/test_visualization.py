@@ -19,8 +19,9 @@ from monotakd_ros.visualization import drawing
 from monotakd_ros.visualization.bev_view import BevView
 from monotakd_ros.visualization.camera_view import draw_camera_view
 from monotakd_ros.visualization.film import ContactStrip, VideoFile, fit
-from monotakd_ros.visualization.palette import GROUND_TRUTH, class_colour
-from monotakd_ros.visualization.picture import draw_picture
+from monotakd_ros.visualization.marks import Marks
+from monotakd_ros.visualization.palette import FIELD_OF_VIEW, GROUND_TRUTH, MISSED, WRONG, class_colour
+from monotakd_ros.visualization.picture import BAR_PX, draw_from_above, draw_picture
 
 CAM_T_LIDAR = nominal_cam_T_lidar()
 AHEAD = [12.0, 1.0, -0.9, 4.0, 1.7, 1.6, 0.3]
@@ -51,8 +52,8 @@ def make_detections(boxes: list[list[float]]) -> Detections3D:
     )
 
 
-def has_colour(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    return np.argwhere((np.abs(picture.astype(int) - colour) <= 3).all(axis=-1))
+def has_colour(picture: np.ndarray, colour: tuple[int, int, int], within: int = 3) -> np.ndarray:
+    return np.argwhere((np.abs(picture.astype(int) - colour) <= within).all(axis=-1))
 
 
 def test_box_is_drawn_where_it_projects() -> None:
@@ -82,6 +83,35 @@ def test_ground_truth_has_its_own_colour() -> None:
 def test_boxes_behind_and_around_the_camera_do_not_break_the_picture() -> None:
     assert np.array_equal(draw_camera_view(make_frame(), make_detections([BEHIND])), make_frame().image)
     draw_picture(make_frame([AROUND_CAMERA, BEHIND]), make_detections([AROUND_CAMERA, BEHIND]))
+
+
+def test_wrong_and_missed_boxes_are_marked_in_both_views() -> None:
+    beside = [12.0, -4.0, -0.9, 4.0, 1.7, 1.6, 0.3]
+    frame, detections = make_frame([beside]), make_detections([AHEAD])
+    marks = Marks(np.array([True]), np.array([True]))
+    view = BevView()
+    plain_camera, plain_bev = draw_camera_view(frame, detections), view.draw(frame, detections)
+    camera, bev = draw_camera_view(frame, detections, marks=marks), view.draw(frame, detections, marks)
+    for picture, plain in ((camera, plain_camera), (bev, plain_bev)):
+        for colour in (WRONG, MISSED):
+            assert (
+                len(has_colour(picture, colour, 90)) > len(has_colour(plain, colour, 90)) + 20
+            )  # thin lines are blurred
+    crossed = has_colour(bev, WRONG).mean(axis=0)[::-1]
+    assert crossed == pytest.approx(view.to_px(np.array([AHEAD[:2]]))[0], abs=1.5)
+    assert len(has_colour(bev, class_colour("Car"))) > 20
+    nothing = Marks.none(1, 1)
+    assert np.array_equal(draw_camera_view(frame, detections, marks=nothing), plain_camera)
+    assert np.array_equal(view.draw(frame, detections, nothing), plain_bev)
+
+
+def test_the_view_from_above_alone_has_a_bar() -> None:
+    frame, detections = make_frame([AHEAD]), make_detections([AHEAD])
+    picture = draw_from_above(frame, detections, BevView(300, field_of_view=False), Marks.none(1, 1))
+    assert picture.shape == (300 + BAR_PX, BevView(300).width_px, 3)
+    assert len(has_colour(picture, FIELD_OF_VIEW)) < len(
+        has_colour(BevView(300).draw(frame, detections), FIELD_OF_VIEW)
+    )
 
 
 def test_bev_puts_forward_up_and_left_left() -> None:
