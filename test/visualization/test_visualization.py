@@ -99,7 +99,7 @@ def test_wrong_and_missed_boxes_are_marked_in_both_views() -> None:
             )  # thin lines are blurred
     crossed = has_colour(bev, WRONG).mean(axis=0)[::-1]
     assert crossed == pytest.approx(view.to_px(np.array([AHEAD[:2]]))[0], abs=1.5)
-    assert len(has_colour(bev, class_colour("Car"))) > 20
+    assert len(has_colour(bev, class_colour("Car"), 90)) > 20
     nothing = Marks.none(1, 1)
     assert np.array_equal(draw_camera_view(frame, detections, marks=nothing), plain_camera)
     assert np.array_equal(view.draw(frame, detections, nothing), plain_bev)
