@@ -192,6 +192,7 @@ class Detector:
             batch.cam_T_lidar[index],
             batch.valid_px[index],
             self.config.student.depth.build(),
+            self.config.student.grid.voxel_size_m[0],
         )
         return covariance.float().cpu().numpy()
 

@@ -17,6 +17,7 @@ BINS = DepthBins(2.0, 46.8, 64)
 FOCAL = 480.0
 IMG_P_CAM = torch.tensor([[FOCAL, 0, 406, 0], [0, FOCAL, 115, 0], [0, 0, 1, 0]])
 CAM_T_LIDAR = torch.from_numpy(nominal_cam_T_lidar(0.0, 0.0)).float()
+BEV_CELL_M = 0.64
 VALID_PX = torch.tensor([0.0, 0.0, 832.0, 256.0])
 
 
@@ -35,16 +36,16 @@ def sure_of(depth: float) -> torch.Tensor:
 
 
 def covariance(logits: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    return position_covariance(logits.softmax(dim=0), boxes, IMG_P_CAM, CAM_T_LIDAR, VALID_PX, BINS)
+    return position_covariance(logits.softmax(dim=0), boxes, IMG_P_CAM, CAM_T_LIDAR, VALID_PX, BINS, BEV_CELL_M)
 
 
 def test_by_hand_straight_ahead():
-    """One sure bin: its own width along the ray, a feature cell across it."""
+    """One sure bin: its own width along the ray; across it a feature cell, a BEV cell and a fifth of that width."""
     result = covariance(sure_of(20.0), box(20.0, z=0.0))[0]
     index = BINS.bin_index(torch.tensor(20.0))
     width = BINS.edges().diff()[index].item()
     cell = 8 * 20 / FOCAL
-    expected = torch.diag(torch.tensor([width**2, cell**2, cell**2])) / 12
+    expected = torch.diag(torch.tensor([width**2, cell**2 + BEV_CELL_M**2 + (0.2 * width) ** 2, cell**2])) / 12
     torch.testing.assert_close(result, expected, atol=1e-6, rtol=1e-4)
 
 
@@ -62,8 +63,9 @@ def test_long_axis_lies_along_the_viewing_ray():
     values, vectors = torch.linalg.eigh(covariance(flat_logits(), where)[0])
     ray = where[0, :3] / where[0, :3].norm()
     assert abs(vectors[:, 2] @ ray).item() == pytest.approx(1.0, abs=1e-4)
-    assert values[2] > 50 * values[1]
-    assert values[1].item() == pytest.approx(values[0].item(), rel=1e-3)
+    assert values[2] > 20 * values[1]
+    assert values[1] > values[0]
+    assert vectors[2, 1].item() == pytest.approx(0.0, abs=1e-4), "the middle axis is level"
 
 
 def test_unsure_is_wider_than_sure_and_far_wider_than_near():
@@ -85,10 +87,16 @@ def test_baseline_in_the_projection_moves_the_ray():
     shifted = IMG_P_CAM.clone()
     shifted[0, 3] = FOCAL * 2.0  # the optical centre lies 2 m to the left of cam's origin
     result = position_covariance(
-        flat_logits().softmax(dim=0), box(20.0, 2.0, 0.0), shifted, CAM_T_LIDAR, VALID_PX, BINS
+        flat_logits().softmax(dim=0), box(20.0, 2.0, 0.0), shifted, CAM_T_LIDAR, VALID_PX, BINS, BEV_CELL_M
     )[0]
     axis = torch.linalg.eigh(result)[1][:, 2]
     assert abs(axis[0]).item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_straight_up_is_defined():
+    result = covariance(flat_logits(), box(0.0, 0.0, 5.0))[0]
+    assert torch.isfinite(result).all()
+    assert torch.linalg.eigvalsh(result.double()).min() > 0
 
 
 NOISE = 5 * torch.randn((65, 32, 104), generator=torch.Generator().manual_seed(0))
