@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,8 @@ from monotakd_ros.data.bag_topics import (
     choose_ground_truth_boxes,
     choose_label_info,
 )
-from monotakd_ros.data.bag_windows import CameraTimeline
 from monotakd_ros.data.boxes_from_msg import ClassNames, RecordedBoxes, boxes_from_msg
-from monotakd_ros.data.camera_info import ImageRectifier
+from monotakd_ros.data.camera_info import CameraInfo, ImageRectifier
 from monotakd_ros.data.from_msg import camera_info_from_msg, stamp_ns_from_msg
 from monotakd_ros.data.transform_tree import frame_name
 from monotakd_ros.errors import BagError
@@ -24,7 +24,7 @@ from monotakd_ros.geometry.camera import CameraModel
 
 
 class RecordedCamera:
-    """The camera that a bag's CameraInfo describes.
+    """The camera that a bag's CameraInfo describes, with all its changes.
 
     Args:
         where: bag and topic, for messages.
@@ -36,26 +36,31 @@ class RecordedCamera:
     def __init__(self, where: str) -> None:
         self.frame_id = ""
         self._where = where
-        self._timeline = CameraTimeline()
+        self._stamps_ns: list[int] = []
+        self._infos: list[CameraInfo] = []
 
     def __len__(self) -> int:
         """Number of different CameraInfos."""
-        return len(self._timeline)
+        return len(self._infos)
 
     def add(self, message: BagMessage) -> None:
         """Add a CameraInfo."""
         value = message.decode()
         self.frame_id = frame_name(value.header.frame_id) or self.frame_id
         stamp_ns = stamp_ns_from_msg(value.header.stamp) or message.log_stamp_ns
-        self._timeline.add(stamp_ns, camera_info_from_msg(value), self._where)
+        info = camera_info_from_msg(value)
+        index = bisect.bisect_right(self._stamps_ns, stamp_ns)
+        if index == 0 or not self._infos[index - 1].same_as(info):
+            self._stamps_ns.insert(index, stamp_ns)
+            self._infos.insert(index, info)
 
     def at(self, stamp_ns: int) -> CameraModel:
-        """The rectified camera at a time.
+        """The rectified camera at a time: the last said by then, else the first said.
 
         Raises:
             CalibrationError: it is not calibrated, or says no image size.
         """
-        info = self._timeline.at(stamp_ns)
+        info = self._infos[max(bisect.bisect_right(self._stamps_ns, stamp_ns) - 1, 0)]
         return ImageRectifier(info, *info.image_size, rectify=False, where=self._where).camera
 
 

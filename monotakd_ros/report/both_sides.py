@@ -38,13 +38,13 @@ def require_the_same_frames(
     Raises:
         SourceError: there are faults that were not allowed, or no frame is left.
     """
-    told = [f"{len(names)} {fault} ({some_of(names)})" for fault, names in faults.items() if names]
+    told = [f"{fault}: {len(names)} ({some_of(names)})" for fault, names in faults.items() if names]
     if not evaluated:
         raise SourceError(f"{where}: no frame is on both sides" + (f": {'; '.join(told)}" if told else ""))
     if told and not allow_missing:
         raise SourceError(
-            f"{where}: the two sides differ: {'; '.join(told)}. With --allow-missing the {evaluated} frames that both "
-            "sides have are evaluated"
+            f"{where}: the two sides differ: {'; '.join(told)}. --allow-missing evaluates the frames that both sides "
+            f"have, {evaluated}"
         )
 
 
@@ -66,10 +66,10 @@ def warnings_about(frames: Iterable[EvaluationFrame]) -> list[str]:
         if count
     ]
     if unseen:
-        told.append(f"{unseen} of {objects} ground-truth objects have no 2D box, so every difficulty ignores them")
+        told.append(f"ground-truth objects without a 2D box, which every difficulty ignores: {unseen} of {objects}")
     if others:
         listed = some_of([f"{name} ({count})" for name, count in others.most_common()])
-        told.append(f"{others.total()} results are of classes that are not evaluated: {listed}")
+        told.append(f"results of classes that are not evaluated: {listed}")
     return told
 
 
@@ -80,15 +80,15 @@ def warnings_about_recording(recording: BoxRecording, what: str) -> list[str]:
     if reasons:
         first = next(array.stamp_ns for array in recording.arrays if array.left_out)
         listed = ", ".join(f"{count} with {reason}" for reason, count in reasons.most_common())
-        told.append(f"{reasons.total()} {what} cannot be used ({listed}), the first at stamp {first} ns")
+        told.append(f"{what} that cannot be used: {reasons.total()} ({listed}), the first at stamp {first} ns")
     flat = [
         (array.stamp_ns, count) for array in recording.arrays if (count := int((array.sizes <= 0).any(axis=1).sum()))
     ]
     if flat:
         told.append(
-            f"{sum(count for _, count in flat)} {what} have a size of zero or less and overlap nothing in 3D, the "
+            f"{what} with a size of zero or less, which overlap nothing in 3D: {sum(count for _, count in flat)}, the "
             f"first at stamp {flat[0][0]} ns"
         )
     if recording.repeated:
-        told.append(f"{recording.repeated} arrays of {what} have the stamp of another; the last recorded counts")
+        told.append(f"arrays of {what} that a later one of the same stamp replaces: {recording.repeated}")
     return told

@@ -41,9 +41,9 @@ def gather_kitti(results: Path, labels: Path, frames_list: Path | None, allow_mi
     outside = [name for name in found if name not in labelled] if frames_list is None else []
     unlabelled = [name for name in wanted if name not in labelled]
     faults = {
-        "frames have no result file": missing,
-        "result files are of frames without labels": outside,
-        "listed frames have no labels": unlabelled,
+        "frames without a result file": missing,
+        "result files of frames without labels": outside,
+        "listed frames without labels": unlabelled,
     }
     require_the_same_frames(faults, len(chosen), allow_missing, f"results {results_folder}, labels {labels_folder}")
     frames, warnings = _read(chosen, results_folder, labels_folder)
@@ -107,7 +107,7 @@ def _read(names: list[str], results: Path, labels: Path) -> tuple[tuple[Evaluati
     warnings = warnings_about(frames)
     if without_volume:
         warnings.append(
-            f"{len(without_volume)} results have a size of zero or less and overlap nothing in 3D, the first: "
+            f"results with a size of zero or less, which overlap nothing in 3D: {len(without_volume)}, the first in "
             f"{without_volume[0]}"
         )
     return tuple(frames), warnings

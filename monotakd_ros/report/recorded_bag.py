@@ -78,10 +78,12 @@ def gather_bag(
     side, pairs = _match(side, recording, round(tolerance_s * NS_PER_S))
     labelled = [(i, j) for i, j in pairs if side.frames[i].truth is not None]
     missing, extra = _unmatched(side, recording, pairs)
-    faults = {"labelled frames have no array": missing, "arrays are of no labelled frame": extra}
+    faults = {"labelled frames without an array": missing, "arrays without a labelled frame": extra}
     require_the_same_frames(faults, len(labelled), allow_missing, _both(recording, side, tolerance_s))
     transforms = Transforms(recording.geometry, tuple(path for path in (detections, side.path) if is_bag(path)))
     frames = [_frame(recording, recording.arrays[j], side.frames[i], transforms) for i, j in labelled]
+    if not side.has_stamps:
+        frames = [replace(frame, stamp_ns=None) for frame in frames]
     return Gathered(
         frames=_with_covariances_if_any(frames),
         run=_run(recording, side, labels, class_map, tolerance_s, pairs),
@@ -112,7 +114,8 @@ def _match(side: LabelSide, recording: BoxRecording, tolerance_ns: int) -> tuple
         return side, pairs
     frames = tuple(frame._replace(stamp_ns=stamp_ns) for frame, stamp_ns in zip(side.frames, stamps_ns))
     warning = f"{side.path} has no stamps: its frames are matched with the arrays by order"
-    return replace(side, frames=frames, warnings=(*side.warnings, warning)), [(i, i) for i in range(len(frames))]
+    stamped = replace(side, frames=frames, has_stamps=True, warnings=(*side.warnings, warning))
+    return stamped, [(i, i) for i in range(len(frames))]
 
 
 def _unmatched(side: LabelSide, recording: BoxRecording, pairs: list[tuple[int, int]]) -> tuple[list[str], list[str]]:

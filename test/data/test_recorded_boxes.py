@@ -34,9 +34,9 @@ class Recording:
         message = BUILDER.make("vision_msgs/msg/Detection3DArray", header=header, detections=items)
         self.bag.write(topic, message, stamp_ns if log_ns is None else log_ns)
 
-    def info(self, topic="/camera/camera_info", frame_id="/camera", index=0):
+    def info(self, topic="/camera/camera_info", frame_id="/camera", index=0, camera=CAMERA):
         stamp_ns = START_NS + index * PERIOD_NS
-        self.bag.write(topic, BUILDER.camera_info(CAMERA, stamp_ns, frame_id), stamp_ns)
+        self.bag.write(topic, BUILDER.camera_info(camera, stamp_ns, frame_id), stamp_ns)
 
     def names(self, class_names, topic="/label_info"):
         self.bag.write(topic, BUILDER.label_info(class_names, 0.1, START_NS, "camera"), START_NS)
@@ -146,6 +146,20 @@ def test_the_only_camera_is_read(recording):
     camera = read(recording.done()).camera
     assert camera.frame_id == "camera"
     assert camera.at(START_NS).same_as(CAMERA)
+
+
+def test_every_change_of_the_camera_is_kept(recording):
+    recording.boxes(0)
+    cameras = [CameraModel.from_intrinsics(100 + index, 100, 32, 24, 64, 48) for index in range(50)]
+    for index, camera in enumerate(cameras):
+        recording.info(index=2 * index, camera=camera)
+        recording.info(index=2 * index + 1, camera=camera)
+    got = read(recording.done()).camera
+    assert len(got) == 50
+    for index in (0, 1, 49):
+        assert got.at(START_NS + (2 * index + 1) * PERIOD_NS + 7).same_as(cameras[index])
+    assert got.at(0).same_as(cameras[0])
+    assert got.at(2 * START_NS).same_as(cameras[49])
 
 
 def test_one_of_several_cameras_must_be_asked_for(recording):
