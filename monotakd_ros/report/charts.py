@@ -26,8 +26,11 @@ from monotakd_ros.report.figure import (
     new_figure,
     svg_from_figure,
 )
+from monotakd_ros.report.wording import few
 
 Section = Mapping[str, Any]
+DENSE_POINTS = 400
+"""So many dots overlap: they are drawn small and faint."""
 LINES = {"easy": (0, (1, 1.6)), "moderate": "solid", "hard": (0, (5, 2.5))}
 LEFT_PX, RIGHT_PX, TOP_PX = 36, 12, 32
 MIN_POINTS = 5
@@ -58,9 +61,9 @@ def precision_recall(name: str, curves: Mapping[str, Section], metric: str = "3d
 
 
 def ap_by_distance(name: str, rows: Sequence[Section]) -> str | None:
-    """AP per distance band; rows as in the report's `ap_by_distance`."""
+    """AP per distance band with enough labelled objects; rows as in the report's `ap_by_distance`."""
     series = {
-        (overlaps, metric): _floats([row[overlaps][metric] for row in rows])
+        (overlaps, metric): _floats([None if few(row["n_gt"]) else row[overlaps][metric] for row in rows])
         for overlaps in ("strict", "loose")
         for metric in ("3d", "bev")
     }
@@ -88,9 +91,10 @@ def error_along_ray(name: str, errors: Section) -> str | None:
     figure = new_figure()
     axes = add_axes(figure, LEFT_PX, 48, RIGHT_PX, TOP_PX)
     distance, error = points.T
-    limit = max(1.0, float(np.ceil(np.percentile(np.abs(error), 98) * 1.1)))
+    limit = max(1.0, 1.2 * float(np.percentile(np.abs(error), 95)))
+    size, opacity = (5, 0.38) if len(points) > DENSE_POINTS else (7, 0.6)
     axes.axhline(0, color=FAINT, lw=1)
-    axes.plot(distance, np.clip(error, -limit, limit), ".", ms=5, mew=0, color=class_colour(name), alpha=0.38)
+    axes.plot(distance, np.clip(error, -limit, limit), ".", ms=size, mew=0, color=class_colour(name), alpha=opacity)
     _draw_bands(axes, points, errors.get("by_distance") or [])
     axes.set(ylim=(-limit, limit), xlim=(0, None))
     axes.text(

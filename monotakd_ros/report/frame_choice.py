@@ -1,9 +1,9 @@
 """Which frames the report shows: the best, the worst, and those with the most confident wrong box.
 
 Right, wrong and missed are those of `frame_verdict`, at each class's operating score. A frame is shown once. *Best*
-are frames with more right than wrong and missed together, by 2 right / (2 right + wrong + missed + 4): F1 as if four
-more mistakes had been made, so that a street full of right boxes is better than a single one. *Worst* have most wrong
-and missed. *Confident wrong* have the wrong box of highest score, whether or not it reaches the operating score.
+have the greatest 2 right / (2 right + wrong + missed + 4): F1 as if four more mistakes had been made, so that a street
+full of right boxes is better than a single one. *Worst* have most wrong and missed. *Confident wrong* have the wrong
+box of highest score, whether or not it reaches the operating score.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _next(ranked: list[int], taken: set[int], same_kind: list[int], spacing: int
 
 def _goodness(verdict: FrameVerdict) -> float:
     right, mistakes = verdict.num_right, verdict.num_wrong + verdict.num_missed
-    return 2 * right / (2 * right + mistakes + HANDICAP) if right > mistakes else 0.0
+    return 2 * right / (2 * right + mistakes + HANDICAP)
 
 
 def _badness(verdict: FrameVerdict) -> float:
@@ -110,7 +110,8 @@ def _choice(kind: Kind, frame: EvaluationFrame, verdict: FrameVerdict) -> Choice
     if not candidates.any():
         return Choice(kind, frame.name, f"{found}, {wrong}", verdict)
     named = int(np.argmax(np.where(candidates, frame.results.score, -np.inf)))
-    text = f"{describe_wrong(frame, named)}; {found}, {wrong}"
+    box = describe_wrong(frame, named)
+    text = f"{found}, {wrong}; the surest: {box}" if kind == "worst" else f"{box}; {found}, {wrong}"
     return Choice(kind, frame.name, text, verdict, named)
 
 
@@ -121,7 +122,7 @@ def describe_wrong(frame: EvaluationFrame, index: int) -> str:
         return f"{name} of score {results.score[index]:.2f} without a place in 3D"
     distance = float(np.hypot(*results.location_cam[index, [0, 2]]))
     what = f"{name} of score {results.score[index]:.2f} at {distance:.0f} m"
-    return f"{what} {_what_is_there(frame.truth, results, index)}"
+    return f"{what}{_what_is_there(frame.truth, results, index)}"
 
 
 def _what_is_there(truth: KittiFrame, results: KittiFrame, index: int) -> str:
@@ -132,15 +133,15 @@ def _what_is_there(truth: KittiFrame, results: KittiFrame, index: int) -> str:
     apart = np.where(real & (truth.location_cam[:, 2] != NO_LOCATION), apart, np.inf)
     same = np.array([kind.lower() == name.lower() for kind in truth.names], dtype=bool)
     if not (apart <= NEAR_M).any():
-        return "where nothing is labelled"
+        return " where nothing is labelled"
     candidates = same & (apart <= NEAR_M)
     nearest = int(np.argmin(np.where(candidates, apart, np.inf) if candidates.any() else apart))
     if not same[nearest]:
-        return f"{apart[nearest]:.1f} m from a labelled {truth.names[nearest]}"
+        return f", {apart[nearest]:.1f} m from a labelled {truth.names[nearest]}"
     overlap, limit = _overlap_3d(truth, nearest, results, index), overlap_limit(name, "3d", "loose")
     if overlap > limit:
-        return f"on a {name} that another box has found"
-    return f"{apart[nearest]:.1f} m off the labelled {name} (3D overlap {overlap:.2f}, {limit:.2f} asked)"
+        return f" on a {name} that another box has found"
+    return f", {apart[nearest]:.1f} m off the labelled {name} (3D overlap {overlap:.2f}, {limit:.2f} asked)"
 
 
 def _overlap_3d(truth: KittiFrame, a: int, results: KittiFrame, b: int) -> float:

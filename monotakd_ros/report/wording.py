@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+RECALL_STEPS = 40
 DASH = "–"
 MINUS = "\u2212"
 TOO_FEW = 30
@@ -138,6 +139,16 @@ def coverage_sentence(name: str, section: Section | None) -> str:
         return f"{fact}: too confident{growth}."
     shrink = "" if scale is None else f"; standard deviations could shrink to {percent(scale)} of what they are"
     return f"{fact}: too careful{shrink}."
+
+
+def few(n_gt: int) -> bool:
+    """Whether KITTI's R40 of so few labelled objects cannot reach 100 even if all are found."""
+    return n_gt < RECALL_STEPS
+
+
+def ceiling(n_gt: int) -> float:
+    """The R40 of perfect results on fewer than 40 labelled objects (see `evaluation.kitti_ap`, point 4)."""
+    return 100.0 * max(n_gt - 1, 0) / RECALL_STEPS
 
 
 def resampling_sentence(run: Section) -> str:

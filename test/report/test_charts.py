@@ -92,8 +92,9 @@ def test_one_point_and_perfect_and_zero_ap_are_drawn() -> None:
     ElementTree.fromstring(charts.error_along_ray("Car", point))
     for value in (0.0, 100.0):
         sides = {"3d": value, "bev": value}
-        row = {"group": "over 60 m", "n_gt": 1, "strict": sides, "loose": sides}
+        row = {"group": "over 60 m", "n_gt": 40, "strict": sides, "loose": sides}
         ElementTree.fromstring(charts.ap_by_distance("Cyclist", [row]))
+        assert charts.ap_by_distance("Cyclist", [row | {"n_gt": 39}]) is None
 
 
 def test_names_with_dollars_and_markup_are_text() -> None:

@@ -98,7 +98,7 @@ def test_each_kind_finds_its_frame(make_frame: Callable) -> None:
     best, worst, ghost = choose_frames(frames, CAR, 1)
     assert (best.kind, best.name, best.text) == ("best", "street", "5 of 5 found, none wrong")
     assert (worst.kind, worst.name, worst.named) == ("worst", "blind", 1)
-    assert worst.text == "Car of score 0.60 at 61 m where nothing is labelled; 0 of 5 found, 2 wrong"
+    assert worst.text == "0 of 5 found, 2 wrong; the surest: Car of score 0.60 at 61 m where nothing is labelled"
     assert (ghost.kind, ghost.name, ghost.named) == ("confident_wrong", "ghost", 2)
     assert ghost.text == "Car of score 0.93 at 31 m where nothing is labelled; 2 of 2 found, 1 wrong"
 
@@ -106,9 +106,10 @@ def test_each_kind_finds_its_frame(make_frame: Callable) -> None:
 def test_the_text_tells_what_is_near(make_frame: Callable) -> None:
     frame = make_frame("a", [("Car", 0, 30), ("Van", 20, 30)], [("Car", 0, 32, 0.9), ("Car", 20, 33, 0.8)])
     assert (
-        describe_wrong(frame, 0) == "Car of score 0.90 at 32 m 2.0 m off the labelled Car (3D overlap 0.00, 0.50 asked)"
+        describe_wrong(frame, 0)
+        == "Car of score 0.90 at 32 m, 2.0 m off the labelled Car (3D overlap 0.00, 0.50 asked)"
     )
-    assert describe_wrong(frame, 1) == "Car of score 0.80 at 39 m 3.0 m from a labelled Van"
+    assert describe_wrong(frame, 1) == "Car of score 0.80 at 39 m, 3.0 m from a labelled Van"
 
 
 def test_a_wrong_box_below_the_operating_score_is_named_but_not_counted(make_frame: Callable) -> None:

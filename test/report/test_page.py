@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from monotakd_ros.evaluation.kitti_ap import kitti_ap
 from monotakd_ros.report import wording
 from monotakd_ros.report.page import _shipped, render
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 OPTIONAL = {
-    "ap_by_distance": "There is no AP by distance.",
+    "ap_by_distance": "There is no AP by distance",
     "reliability": "Scores cannot be judged",
     "coverage": "The results come without a position covariance.",
     "nuscenes": "There are no nuScenes-style figures.",
@@ -185,6 +186,16 @@ def test_the_covariance_s_verdict_in_plain_words(make_report: Callable) -> None:
     )
     assert "too few cases" in wording.coverage_sentence("Car", coverage["Car"] | {"count": 29})
     assert "no matched box" in wording.coverage_sentence("Car", None)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 39, 40])
+def test_the_ceiling_of_few_objects_is_the_metric_s_own(count: int, make_frame: Callable) -> None:
+    places = [("Car", 6.0 * index, 20.0) for index in range(count)]
+    frame = make_frame("a", places, [(*place, 0.9 - 0.01 * index) for index, place in enumerate(places)])
+    perfect = kitti_ap([frame.truth], [frame.results], ["Car"])["strict"]["Car"]["3d"]
+    assert perfect["n_gt"] == [count] * 3
+    assert (perfect["R40"][1] or 0.0) == pytest.approx(wording.ceiling(count))
+    assert wording.few(count) == (count < 40)
 
 
 def test_numbers_as_text() -> None:
