@@ -38,7 +38,7 @@ def require_the_same_frames(
     Raises:
         SourceError: there are faults that were not allowed, or no frame is left.
     """
-    told = [f"{fault}: {len(names)} ({some_of(names)})" for fault, names in faults.items() if names]
+    told = [f"{len(names)} {fault} ({some_of(names)})" for fault, names in faults.items() if names]
     if not evaluated:
         raise SourceError(f"{where}: no frame is on both sides" + (f": {'; '.join(told)}" if told else ""))
     if told and not allow_missing:

@@ -41,9 +41,9 @@ def gather_kitti(results: Path, labels: Path, frames_list: Path | None, allow_mi
     outside = [name for name in found if name not in labelled] if frames_list is None else []
     unlabelled = [name for name in wanted if name not in labelled]
     faults = {
-        "frames without a result file": missing,
-        "result files of frames without labels": outside,
-        "listed frames without labels": unlabelled,
+        "frames have no result file": missing,
+        "result files are of frames without labels": outside,
+        "listed frames have no labels": unlabelled,
     }
     require_the_same_frames(faults, len(chosen), allow_missing, f"results {results_folder}, labels {labels_folder}")
     frames, warnings = _read(chosen, results_folder, labels_folder)

@@ -78,7 +78,7 @@ def gather_bag(
     side, pairs = _match(side, recording, round(tolerance_s * NS_PER_S))
     labelled = [(i, j) for i, j in pairs if side.frames[i].truth is not None]
     missing, extra = _unmatched(side, recording, pairs)
-    faults = {"labelled frames without an array": missing, "arrays without a labelled frame": extra}
+    faults = {"labelled frames have no array": missing, "arrays are of no labelled frame": extra}
     require_the_same_frames(faults, len(labelled), allow_missing, _both(recording, side, tolerance_s))
     transforms = Transforms(recording.geometry, tuple(path for path in (detections, side.path) if is_bag(path)))
     frames = [_frame(recording, recording.arrays[j], side.frames[i], transforms) for i, j in labelled]
