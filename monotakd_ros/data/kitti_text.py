@@ -105,7 +105,7 @@ def labels_from_text(text: str, cam_T_lidar: np.ndarray, where: str) -> Labels3D
         class_names=tuple(line.name for line in objects),
         truncation=table[:, 0],
         occlusion=table[:, 1].astype(np.int64),
-        boxes_img_px=np.where(has_box_img(table[:, 3:7])[:, None], table[:, 3:7], np.nan),
+        boxes_img_px=np.where(_has_box_img(table[:, 3:7])[:, None], table[:, 3:7], np.nan),
         dont_care_px=np.array(dont_care, dtype=np.float64).reshape(-1, 4),
     )
 
@@ -214,8 +214,7 @@ def _numbers_or_none(words: list[str]) -> np.ndarray | None:
         return None
 
 
-def has_box_img(boxes_img_px: np.ndarray) -> np.ndarray:
-    """(N,) bool: whether a 2D box is given; -1 -1 -1 -1 says that it is not."""
+def _has_box_img(boxes_img_px: np.ndarray) -> np.ndarray:
     return ~(boxes_img_px == -1).all(axis=1)
 
 
