@@ -209,6 +209,7 @@ def _read_bag(args: argparse.Namespace, stack: contextlib.ExitStack) -> Gathered
         tolerance_s=args.tolerance,
         allow_missing=args.allow_missing,
         source_options=source_options(args),
+        class_names=args.classes,
     )
 
 

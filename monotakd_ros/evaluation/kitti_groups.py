@@ -1,10 +1,13 @@
-"""KITTI AP of parts of the ground truth: by distance, by occlusion, by truncation.
+"""AP of parts of the ground truth: by distance, by occlusion, by truncation; matched and counted as KITTI does.
 
 All labelled objects take part whatever their height in the image, so that far ones are seen; by distance, those that
 "hard" leaves out as too hidden or cut off stay out. Ground truth of the other groups is ignored: to find it is
 neither right nor wrong. A result that matches nothing counts against the distance band it stands in; occlusion and
 truncation it has none, so, as with KITTI's difficulties, it counts against every group. Unlike in KITTI's own 3D
 figures, results in DontCare regions are excused: far objects often have no labels.
+
+AP is the mean over recall 1/40, 2/40 ... 1 of the best precision at that recall or above. That is R40 without the
+devkit's choice of score limits, by which perfect results on seven objects score 15: groups can be small.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ def truncation_selections() -> dict[str, Selection]:
 def ap_by_group(
     pairs: PairTable, class_names: Sequence[str], selections: dict[str, Selection]
 ) -> dict[str, list[dict[str, Any]]]:
-    """R40 of each group.
+    """AP of each group.
 
     Returns:
         class -> [{"group", "n_gt", "strict": {"3d", "bev"}, "loose": {...}}], per cent; None without ground truth.
@@ -76,5 +79,5 @@ def _group(pairs: PairTable, class_name: str, group: str, selection: Selection) 
             limit = overlap_limit(class_name, metric, overlaps)
             found = events(pairs, count(pairs, class_name, selection, metric, limit))
             row["n_gt"] = found.num_counted()
-            row[overlaps][metric] = float(r40(found.precision())[0]) if row["n_gt"] else None
+            row[overlaps][metric] = float(r40(found.precision_at_recalls()[None])[0]) if row["n_gt"] else None
     return row

@@ -10,12 +10,10 @@ import numpy as np
 from monotakd_ros.data.recorded_boxes import BoxRecording
 from monotakd_ros.errors import SourceError
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
-from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES
 from monotakd_ros.frame import DONT_CARE
 
 NAMED = 5
 """So many names stand in a message; the others are counted."""
-_EVALUATED = frozenset(name.lower() for name in KITTI_CLASSES)
 
 
 def some_of(names: Sequence[str]) -> str:
@@ -30,7 +28,7 @@ def require_the_same_frames(
     """Refuse two sides that do not hold the same frames, unless that was asked for.
 
     Args:
-        faults: what is wrong, in words, and the names of the frames with which it is.
+        faults: what is wrong ("frames without a result file"), and the names of the frames.
         evaluated: number of frames that both sides have.
         allow_missing: evaluate those.
         where: both sides, for the message.
@@ -38,7 +36,7 @@ def require_the_same_frames(
     Raises:
         SourceError: there are faults that were not allowed, or no frame is left.
     """
-    told = [f"{len(names)} {fault} ({some_of(names)})" for fault, names in faults.items() if names]
+    told = [f"{fault}: {len(names)} ({some_of(names)})" for fault, names in faults.items() if names]
     if not evaluated:
         raise SourceError(f"{where}: no frame is on both sides" + (f": {'; '.join(told)}" if told else ""))
     if told and not allow_missing:
@@ -48,8 +46,9 @@ def require_the_same_frames(
         )
 
 
-def warnings_about(frames: Iterable[EvaluationFrame]) -> list[str]:
+def warnings_about(frames: Iterable[EvaluationFrame], class_names: Sequence[str]) -> list[str]:
     """Sentences about unknown truncation and occlusion, and about classes that are not evaluated."""
+    evaluated = {name.lower() for name in class_names}
     objects = unseen = 0
     unknown: Counter[str] = Counter()
     others: Counter[str] = Counter()
@@ -58,7 +57,7 @@ def warnings_about(frames: Iterable[EvaluationFrame]) -> list[str]:
         objects += int(is_object.sum())
         unknown["truncation"] += int((frame.truth.truncation[is_object] < 0).sum())
         unknown["occlusion"] += int((frame.truth.occlusion[is_object] < 0).sum())
-        others.update(name for name in frame.results.names if name.lower() not in _EVALUATED)
+        others.update(name for name in frame.results.names if name.lower() not in evaluated)
         unseen += int((frame.truth.bbox_px[is_object] == -1).all(axis=1).sum())
     told = [
         f"{what} is unknown for {count} of {objects} ground-truth objects: it excludes them from no difficulty"

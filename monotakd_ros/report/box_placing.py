@@ -66,7 +66,7 @@ class Transforms:
             camera = " or ".join(repr(name) for name in names)
             raise BagError(
                 f"{where}: no transform from the boxes' frame {frame!r} to the camera's frame {camera} at that time in "
-                f"the tf of {bags}"
+                f"the tf of {bags}; --allow-missing leaves such frames out"
             )
 
         return cam_T_frame

@@ -26,7 +26,7 @@ from monotakd_ros.report.figure import (
     new_figure,
     svg_from_figure,
 )
-from monotakd_ros.report.wording import few
+from monotakd_ros.report.wording import says_little
 
 Section = Mapping[str, Any]
 DENSE_POINTS = 400
@@ -63,7 +63,7 @@ def precision_recall(name: str, curves: Mapping[str, Section], metric: str = "3d
 def ap_by_distance(name: str, rows: Sequence[Section]) -> str | None:
     """AP per distance band with enough labelled objects; rows as in the report's `ap_by_distance`."""
     series = {
-        (overlaps, metric): _floats([None if few(row["n_gt"]) else row[overlaps][metric] for row in rows])
+        (overlaps, metric): _floats([None if says_little(row["n_gt"]) else row[overlaps][metric] for row in rows])
         for overlaps in ("strict", "loose")
         for metric in ("3d", "bev")
     }
@@ -78,7 +78,7 @@ def ap_by_distance(name: str, rows: Sequence[Section]) -> str | None:
         axes.plot(range(len(rows)), values, label=f"{overlaps}, {metric.upper()}", zorder=order, **style)
     axes.set_ylim(0, next(top for top in (10, 20, 40, 60, 80, 103) if top > max(known) or top > 100))
     _category_ticks(axes, [f"{_short(row['group'])}\n{row['n_gt']}" for row in rows])
-    label_axes(axes, "Distance (m), number of labelled objects", "AP R40 (%)")
+    label_axes(axes, "Distance (m), number of labelled objects", "AP (%)")
     _legend(figure, axes, columns=2)
     return svg_from_figure(figure, _id("distance", name), f"Average precision of {name} by distance")
 

@@ -14,7 +14,6 @@ from monotakd_ros.errors import FrameError, SourceError
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame, evaluation_frame
 from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.provenance import CheckpointName, device_name
-from monotakd_ros.report.both_sides import warnings_about
 from monotakd_ros.report.gathered import Gathered, Scenes
 
 
@@ -83,7 +82,7 @@ def gather_checkpoint(
         total = sum(len(source) for source in sources)
         warnings.append(f"The run was interrupted after {progress.count()} of {total} frames: these figures are a part")
     if progress.unlabelled:
-        warnings.append(f"{progress.unlabelled} frames have no labels and were left out")
+        warnings.append(f"Frames without labels, left out: {progress.unlabelled}")
     return Gathered(
         frames=tuple(progress.frames),
         run={
@@ -98,7 +97,7 @@ def gather_checkpoint(
             ],
         },
         skipped=tuple(progress.skipped),
-        warnings=(*warnings, *run.notes, *warnings_about(progress.frames)),
+        warnings=(*warnings, *run.notes),
         scenes=source_scenes(sources),
         seconds=run.timer.seconds,
     )
@@ -199,8 +198,8 @@ def _nothing_to_score(sources: Sequence[FrameSource], progress: Progress) -> str
     where = ", ".join(source.name for source in sources)
     if progress.unlabelled:
         return (
-            f"{where}: none of the {progress.count()} frames has labels, so there is nothing to compare with; "
+            f"{where}: no frame of {progress.count()} has labels, so there is nothing to compare with; "
             "--results-only writes KITTI result files without comparing"
         )
     reason = f"; the first: {progress.skipped[0]}" if progress.skipped else ""
-    return f"{where}: none of the {progress.count()} frames can be used{reason}"
+    return f"{where}: no frame of {progress.count()} can be used{reason}"

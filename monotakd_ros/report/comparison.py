@@ -91,7 +91,7 @@ def compare_reports(
     sides = [{frame.name: frame for frame in read_boxes(path / BOXES_NAME)} for path in (report_a, report_b)]
     common = [name for name in sides[0] if name in sides[1]]
     alone = [[name for name in side if name not in other] for side, other in (sides, sides[::-1])]
-    faults = {f"frames are only in {path}": names for path, names in zip((report_a, report_b), alone)}
+    faults = {f"frames only in {path}": names for path, names in zip((report_a, report_b), alone)}
     require_the_same_frames(faults, len(common), allow_missing, f"{report_a} and {report_b}")
     a, b = ([side[name] for name in common] for side in sides)
     _require_the_same_truth(a, b, f"{report_a} and {report_b}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from monotakd_ros.data.kitti_results import read_ground_truth, read_results
 from monotakd_ros.errors import SourceError
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
-from monotakd_ros.report.both_sides import require_the_same_frames, some_of, warnings_about
+from monotakd_ros.report.both_sides import require_the_same_frames, some_of
 from monotakd_ros.report.gathered import Gathered
 from monotakd_ros.report.kitti_scenes import kitti_scenes
 
@@ -41,9 +41,9 @@ def gather_kitti(results: Path, labels: Path, frames_list: Path | None, allow_mi
     outside = [name for name in found if name not in labelled] if frames_list is None else []
     unlabelled = [name for name in wanted if name not in labelled]
     faults = {
-        "frames have no result file": missing,
-        "result files are of frames without labels": outside,
-        "listed frames have no labels": unlabelled,
+        "frames without a result file": missing,
+        "result files of frames without labels": outside,
+        "listed frames without labels": unlabelled,
     }
     require_the_same_frames(faults, len(chosen), allow_missing, f"results {results_folder}, labels {labels_folder}")
     frames, warnings = _read(chosen, results_folder, labels_folder)
@@ -104,7 +104,7 @@ def _read(names: list[str], results: Path, labels: Path) -> tuple[tuple[Evaluati
         found = read_results(results / f"{name}.txt")
         without_volume += found.without_volume
         frames.append(EvaluationFrame(name, read_ground_truth(labels / f"{name}.txt"), found.frame))
-    warnings = warnings_about(frames)
+    warnings = []
     if without_volume:
         warnings.append(
             f"results with a size of zero or less, which overlap nothing in 3D: {len(without_volume)}, the first in "

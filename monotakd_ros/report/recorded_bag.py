@@ -7,7 +7,7 @@ them there.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ import numpy as np
 from monotakd_ros.data.boxes_from_msg import RecordedBoxes
 from monotakd_ros.data.recorded_boxes import BoxRecording, read_detections
 from monotakd_ros.data.source import DEFAULT_OPTIONS, SourceOptions, is_bag
-from monotakd_ros.errors import ConfigError, SourceError
+from monotakd_ros.errors import BagError, ConfigError, SourceError
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES
 from monotakd_ros.report.both_sides import (
     require_the_same_frames,
     some_of,
-    warnings_about,
     warnings_about_recording,
 )
 from monotakd_ros.report.box_placing import Transforms, results_of
@@ -46,6 +45,7 @@ def gather_bag(
     tolerance_s: float = 0.05,
     allow_missing: bool = False,
     source_options: SourceOptions = DEFAULT_OPTIONS,
+    class_names: Sequence[str] = KITTI_CLASSES,
 ) -> Gathered:
     """Read both sides.
 
@@ -58,11 +58,13 @@ def gather_bag(
         tolerance_s: greatest difference between the stamps of an array and of its frame.
         allow_missing: evaluate the frames that both sides have where they differ.
         source_options: topics of the labels' source, where it has several.
+        class_names: classes to evaluate.
 
     Raises:
         SourceError: frames lack on a side (named and counted) and `allow_missing` is not set; no frame is on both
             sides; no detection is of a class that is evaluated.
-        BagError: topics are missing or ambiguous; tf does not connect the boxes' frame and the camera's.
+        BagError: topics are missing or ambiguous; tf does not connect the boxes' frame and the camera's (with
+            `allow_missing`: in no frame).
         ConfigError: `tolerance_s` or `class_map` is not usable.
     """
     if not (np.isfinite(tolerance_s) and tolerance_s >= 0):
@@ -71,17 +73,17 @@ def gather_bag(
         raise SourceError(f"{detections}: no such file or folder")
     class_map = dict(class_map or {})
     recording = read_detections(detections, detections_topic, class_map, source_options.camera_info_topic)
-    _require_an_evaluated_class(recording)
+    _require_an_evaluated_class(recording, class_names)
     truth_topic = ground_truth_topic or source_options.ground_truth_topic
     options = replace(source_options, ground_truth_topic=truth_topic)
     side = read_label_side(labels, recording, class_map, options)
     side, pairs = _match(side, recording, round(tolerance_s * NS_PER_S))
     labelled = [(i, j) for i, j in pairs if side.frames[i].truth is not None]
     missing, extra = _unmatched(side, recording, pairs)
-    faults = {"labelled frames have no array": missing, "arrays are of no labelled frame": extra}
+    faults = {"labelled frames without an array": missing, "arrays of no labelled frame": extra}
     require_the_same_frames(faults, len(labelled), allow_missing, _both(recording, side, tolerance_s))
     transforms = Transforms(recording.geometry, tuple(path for path in (detections, side.path) if is_bag(path)))
-    frames = [_frame(recording, recording.arrays[j], side.frames[i], transforms) for i, j in labelled]
+    frames, unplaced = _placed(recording, side, labelled, transforms, allow_missing)
     if not side.has_stamps:
         frames = [replace(frame, stamp_ns=None) for frame in frames]
     return Gathered(
@@ -89,19 +91,19 @@ def gather_bag(
         run=_run(recording, side, labels, class_map, tolerance_s, pairs),
         missing=tuple(missing),
         extra=tuple(extra),
-        skipped=(*side.skipped, *recording.unreadable),
-        warnings=(*side.warnings, *warnings_about_recording(recording, "detections"), *warnings_about(frames)),
+        skipped=(*side.skipped, *recording.unreadable, *unplaced),
+        warnings=(*side.warnings, *warnings_about_recording(recording, "detections")),
         scenes=side.scenes,
         seconds=_ages(recording.arrays),
     )
 
 
-def _require_an_evaluated_class(recording: BoxRecording) -> None:
+def _require_an_evaluated_class(recording: BoxRecording, class_names: Sequence[str]) -> None:
     found = Counter(name for array in recording.arrays for name in array.names)
-    if found and not set(found) & set(KITTI_CLASSES):
+    if found and not {name.lower() for name in found} & {name.lower() for name in class_names}:
         listed = some_of([f"{name!r} ({count})" for name, count in found.most_common()])
         raise SourceError(
-            f"{recording.path}: topic {recording.topic}: no detection is a {' or '.join(KITTI_CLASSES)}; the classes "
+            f"{recording.path}: topic {recording.topic}: no detection is a {' or '.join(class_names)}; the classes "
             f"are {listed}: name them with --class-map FROM=TO, e.g. {next(iter(found))}=Car"
         )
 
@@ -136,6 +138,26 @@ def _both(recording: BoxRecording, side: LabelSide, tolerance_s: float) -> str:
         f"detections {recording.path} ({recording.topic}, stamps {first} to {last} ns), labels {side.path} (stamps "
         f"{side.frames[0].stamp_ns} to {side.frames[-1].stamp_ns} ns), matched within {tolerance_s:g} s"
     )
+
+
+def _placed(
+    recording: BoxRecording,
+    side: LabelSide,
+    labelled: Sequence[tuple[int, int]],
+    transforms: Transforms,
+    allow_missing: bool,
+) -> tuple[list[EvaluationFrame], list[str]]:
+    """The frames, and the reasons of those that tf cannot place, as at the start of a recording."""
+    frames: list[EvaluationFrame] = []
+    unplaced: list[str] = []
+    for i, j in labelled:
+        try:
+            frames.append(_frame(recording, recording.arrays[j], side.frames[i], transforms))
+        except BagError as error:
+            unplaced.append(str(error))
+            if not allow_missing or len(unplaced) == len(labelled):
+                raise
+    return frames, unplaced
 
 
 def _frame(

@@ -26,6 +26,7 @@ from monotakd_ros.evaluation.nuscenes import nuscenes_section
 from monotakd_ros.evaluation.reliability import reliability
 from monotakd_ros.frame import DONT_CARE
 from monotakd_ros.provenance import code_commit, versions
+from monotakd_ros.report.both_sides import warnings_about
 from monotakd_ros.report.gathered import Gathered
 
 FORMAT = 1
@@ -70,7 +71,7 @@ def score(
         "frames": _frames(gathered),
         "classes": _present(frames, names),
         "counts": _counts(frames),
-        "warnings": [*gathered.warnings, *_warnings(gathered, options, reliable)],
+        "warnings": [*gathered.warnings, *warnings_about(frames, names), *_warnings(gathered, options, reliable)],
         "kitti_ap": scores.average_precision(),
         "kitti_ap_interval": ap_intervals(scores, options.resampling, on_interval)
         if options.resampling.resamples
@@ -101,6 +102,7 @@ def _run(gathered: Gathered, options: ScoringOptions) -> dict[str, Any]:
         "created": now.isoformat(timespec="seconds"),
         "commit": code_commit(),
         "versions": versions(),
+        "score": options.score,
         **vars(options.resampling),
     }
 
@@ -154,12 +156,12 @@ def _groups(scores: KittiScores, class_names: Sequence[str]) -> dict[str, Any]:
 
 def _warnings(gathered: Gathered, options: ScoringOptions, reliable: Any) -> list[str]:
     told = []
-    sides = {"labelled frames have no results": gathered.missing, "frames have no labels": gathered.extra}
+    sides = {"Labelled frames without results": gathered.missing, "Frames without labels": gathered.extra}
     for kind, names in sides.items():
         if names:
-            told.append(f"{len(names)} {kind} and were left out: the figures are of the frames that both sides have")
+            told.append(f"{kind}, left out: {len(names)}. The figures are of the frames that both sides have")
     if gathered.skipped:
-        told.append(f"{len(gathered.skipped)} frames could not be read; the first: {gathered.skipped[0]}")
+        told.append(f"Frames that could not be used: {len(gathered.skipped)}; the first: {gathered.skipped[0]}")
     if reliable is None:
         told.append("Scores lie outside 0 to 1: they are no probabilities, so their reliability is not shown")
     spacing_s = _spacing_s(gathered.frames)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 RECALL_STEPS = 40
+SMALL_GROUP = 10
 DASH = "–"
 MINUS = "\u2212"
 TOO_FEW = 30
@@ -101,12 +102,13 @@ def ap_interval(report: Section, overlaps: str, name: str, metric: str, level: i
     return of_metric[level] if of_metric else None
 
 
-def operating_sentence(name: str, point: Section | None) -> str:
-    """At which score a class is best used, and what to expect there."""
+def operating_sentence(name: str, point: Section | None, chosen: bool = False) -> str:
+    """At which score a class is best used (or, where the user has `chosen` one, is used), and what to expect there."""
     if not point or point.get("score") is None or point.get("f1") is None:
         return f"{name}: nothing was matched, so no score limit can be recommended."
+    limit, f1 = f"score ≥ {number(point['score'], 2)}", number(point["f1"], 2)
     return (
-        f"{name}: use score ≥ {number(point['score'], 2)} for the best F1 of {number(point['f1'], 2)}: "
+        f"{name}: {f'{limit}, as chosen, gives F1 {f1}' if chosen else f'use {limit} for the best F1 of {f1}'}: "
         f"{percent(point['precision'])} of the boxes are right, and {percent(point['recall'])} of the objects are "
         f"found ({point['correct']:,} right, {point['wrong']:,} wrong, {point['missed']:,} missed)."
     )
@@ -144,6 +146,11 @@ def coverage_sentence(name: str, section: Section | None) -> str:
 def few(n_gt: int) -> bool:
     """Whether KITTI's R40 of so few labelled objects cannot reach 100 even if all are found."""
     return n_gt < RECALL_STEPS
+
+
+def says_little(n_gt: int) -> bool:
+    """Whether a group's AP hangs on single objects."""
+    return n_gt < SMALL_GROUP
 
 
 def ceiling(n_gt: int) -> float:

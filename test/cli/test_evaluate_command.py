@@ -170,7 +170,7 @@ def test_missing_frames_are_named_and_may_be_allowed(monotakd: Monotakd, tmp_pat
     (results / "000002.txt").unlink()
     words = ("evaluate", "--results", results, "--labels", labels, "--out", tmp_path / "out", *QUICK)
     assert monotakd(*words) == 1
-    assert re.search(r"1 frames have no result file \(000002\).*--allow-missing", capsys.readouterr().err)
+    assert re.search(r"frames without a result file: 1 \(000002\).*--allow-missing", capsys.readouterr().err)
     assert monotakd(*words, "--allow-missing") == 0
     report = report_of(tmp_path / "out")
     assert report["frames"]["missing"] == {"count": 1, "names": ["000002"]}

@@ -98,6 +98,7 @@ def _run() -> dict[str, Any]:
         "results": None,
         "sources": [{"name": "simulation", "path": "drives/held_out", "frames": 1204}],
         "seed": 0,
+        "score": None,
         "resamples": 1000,
         "block_frames": 10,
         "confidence": 0.95,

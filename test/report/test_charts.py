@@ -94,7 +94,7 @@ def test_one_point_and_perfect_and_zero_ap_are_drawn() -> None:
         sides = {"3d": value, "bev": value}
         row = {"group": "over 60 m", "n_gt": 40, "strict": sides, "loose": sides}
         ElementTree.fromstring(charts.ap_by_distance("Cyclist", [row]))
-        assert charts.ap_by_distance("Cyclist", [row | {"n_gt": 39}]) is None
+        assert charts.ap_by_distance("Cyclist", [row | {"n_gt": 9}]) is None
 
 
 def test_names_with_dollars_and_markup_are_text() -> None:

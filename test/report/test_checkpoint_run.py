@@ -121,19 +121,19 @@ def test_bad_and_unlabelled_frames_are_told() -> None:
     gathered = gather_checkpoint(DETECTOR, NAME, [ListSource(items)])
     assert [frame.name for frame in gathered.frames] == ["000000", "000003"]
     assert gathered.skipped == ("frame 1: corrupt", "frame bad: no good")
-    assert "1 frames have no labels and were left out" in gathered.warnings
+    assert "Frames without labels, left out: 1" in gathered.warnings
     report = score(gathered, ScoringOptions())
     assert report["frames"]["skipped"] == {"count": 2, "reasons": ["frame 1: corrupt", "frame bad: no good"]}
-    assert any(warning.startswith("2 frames could not be read") for warning in report["warnings"])
+    assert any(warning.startswith("Frames that could not be used: 2") for warning in report["warnings"])
 
 
 def test_nothing_labelled_is_an_error_unless_asked_for() -> None:
     source = ListSource([make_frame(0, labelled=False)])
-    with pytest.raises(SourceError, match=r"drive: none of the 1 frames has labels.*--results-only"):
+    with pytest.raises(SourceError, match=r"drive: no frame of 1 has labels.*--results-only"):
         gather_checkpoint(DETECTOR, NAME, [source])
     gathered = gather_checkpoint(DETECTOR, NAME, [source], RunOptions(labelled_only=False))
     assert len(gathered.frames[0].results) == 2
-    with pytest.raises(SourceError, match="none of the 1 frames can be used; the first: frame bad"):
+    with pytest.raises(SourceError, match="no frame of 1 can be used; the first: frame bad"):
         gather_checkpoint(DETECTOR, NAME, [ListSource([replace(make_frame(0), name="bad")])])
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from monotakd_ros.errors import LabelError, SourceError
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, METRICS, kitti_ap
+from monotakd_ros.report.both_sides import warnings_about
 from monotakd_ros.report.kitti_folders import gather_kitti
 
 TRUTH = "Car 0.10 1 -1.57 100.5 150 200 250 1.5 1.6 4.0 2.0 1.7 20.0 -1.58\n"
@@ -74,7 +75,7 @@ def test_run_says_what_was_compared(labels, results):
 
 def test_missing_result_files_are_named_and_counted(tmp_path, labels):
     results = write(tmp_path / "some", f2=RESULT)
-    with pytest.raises(SourceError, match=r"2 frames have no result file \(f1, f3\).*--allow-missing .* have, 1$"):
+    with pytest.raises(SourceError, match=r"frames without a result file: 2 \(f1, f3\).*--allow-missing .* have, 1$"):
         gather_kitti(results, labels, None, allow_missing=False)
     gathered = gather_kitti(results, labels, None, allow_missing=True)
     assert (names(gathered), gathered.missing, gathered.extra) == (["f2"], ("f1", "f3"), ())
@@ -83,7 +84,7 @@ def test_missing_result_files_are_named_and_counted(tmp_path, labels):
 def test_extra_result_files_are_named_and_counted(results, labels):
     for index in range(7):
         (results / f"g{index}.txt").write_text("")
-    with pytest.raises(SourceError, match=r"7 result files are of frames without labels \(g0, g1, g2, g3, g4 and 2"):
+    with pytest.raises(SourceError, match=r"result files of frames without labels: 7 \(g0, g1, g2, g3, g4 and 2"):
         gather_kitti(results, labels, None, allow_missing=False)
     gathered = gather_kitti(results, labels, None, allow_missing=True)
     assert names(gathered) == ["f1", "f2", "f3"]
@@ -102,7 +103,9 @@ def test_listed_frames_without_labels_are_a_fault(tmp_path, results, labels):
     (results / "g1.txt").write_text("")
     frames = tmp_path / "list.txt"
     frames.write_text("f1 g1 g2")
-    with pytest.raises(SourceError, match=r"1 frames have no result .*\(g2\); 2 listed .* no labels \(g1, g2\)"):
+    with pytest.raises(
+        SourceError, match=r"without a result file: 1 \(g2\); listed frames without labels: 2 \(g1, g2\)"
+    ):
         gather_kitti(results, labels, frames, allow_missing=False)
     gathered = gather_kitti(results, labels, frames, allow_missing=True)
     assert (names(gathered), gathered.missing, gathered.extra) == (["f1"], ("g2",), ("g1",))
@@ -122,7 +125,7 @@ def test_a_missing_list_is_named(tmp_path, results, labels):
 
 @pytest.mark.parametrize("allow_missing", [False, True])
 def test_no_common_frame_is_an_error_always(tmp_path, labels, allow_missing):
-    with pytest.raises(SourceError, match="no frame is on both sides: 3 frames have no result file"):
+    with pytest.raises(SourceError, match="no frame is on both sides: frames without a result file: 3"):
         gather_kitti(write(tmp_path / "other", g1=RESULT), labels, None, allow_missing)
 
 
@@ -151,7 +154,9 @@ def test_what_a_reader_must_know(results, labels):
         TRUTH.replace("0.10", "2") + "DontCare -1 -1 -10 1 2 3 4 -1 -1 -1 -1000 -1000 -1000 -10\n"
     )
     (results / "f1.txt").write_text(RESULT.replace("1.5 1.6", "0 1.6") + RESULT.replace("Car", "Bus") * 2)
-    truncation, classes, sizes = gather_kitti(results, labels, None, allow_missing=False).warnings
+    gathered = gather_kitti(results, labels, None, allow_missing=False)
+    (sizes,) = gathered.warnings
+    truncation, classes = warnings_about(gathered.frames, KITTI_CLASSES)
     assert truncation.startswith("truncation is unknown for 1 of 2")
     assert classes == "results of classes that are not evaluated: Bus (2)"
     assert sizes.startswith("results with a size of zero or less, which overlap nothing in 3D: 1,")

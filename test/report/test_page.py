@@ -230,3 +230,11 @@ def luminance(colour: str) -> float:
     channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_operating_score_is_recommended_or_as_chosen() -> None:
+    point = {"score": 0.41, "precision": 0.8, "recall": 0.5, "f1": 0.62, "correct": 8, "wrong": 2, "missed": 8}
+    assert wording.operating_sentence("Car", point).startswith("Car: use score ≥ 0.41 for the best F1 of 0.62: 80 %")
+    chosen = wording.operating_sentence("Car", point, chosen=True)
+    assert chosen.startswith("Car: score ≥ 0.41, as chosen, gives F1 0.62: 80 %")
+    assert "nothing was matched" in wording.operating_sentence("Car", None)

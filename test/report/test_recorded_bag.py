@@ -18,12 +18,13 @@ from monotakd_ros.data.message_types import bag_message_types
 from monotakd_ros.data.source import SourceOptions
 from monotakd_ros.errors import BagError, ConfigError, LabelError, SourceError
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame, evaluation_frame
-from monotakd_ros.evaluation.kitti_ap import kitti_ap
+from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, kitti_ap
 from monotakd_ros.evaluation.latency import latency_ms
 from monotakd_ros.frame import Detections3D, Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import invert_transform, make_transform, nominal_cam_T_lidar, rotation_about_z
 from monotakd_ros.replay.detection_bag import DetectionBag
+from monotakd_ros.report.both_sides import warnings_about
 from monotakd_ros.report.gathered import Gathered
 from monotakd_ros.report.recorded_bag import gather_bag
 
@@ -265,7 +266,8 @@ def test_ground_truth_topic_in_a_bag_without_images(setup):
     assert_same_boxes(gathered, expected, 2e-3, 0.6)
     assert gathered.run["ground_truth_topic"] == "/boxes"
     assert names(gathered)[0] == "000000"
-    assert [text.split(" is unknown")[0] for text in gathered.warnings] == ["truncation", "occlusion"]
+    told = warnings_about(gathered.frames, KITTI_CLASSES)
+    assert [text.split(" is unknown")[0] for text in told] == ["truncation", "occlusion"]
 
 
 def both_in_one(setup: Setup, images: bool) -> Path:
@@ -369,6 +371,23 @@ def test_no_transform_names_both_frames(setup):
         gather_bag(other, drive)
 
 
+def test_frames_without_a_transform_may_be_left_out(setup):
+    """As at the start of a recording, before the first tf."""
+
+    def change(index, array):
+        frame_id = "roof" if index < 2 else "cam_optical"
+        return BUILDER.detections(setup.found[index], setup.frames[index].stamp_ns, frame_id)
+
+    drive, other = setup.source(), setup.recorded(change)
+    with pytest.raises(BagError, match=r"no transform .* 'roof' .*--allow-missing leaves such frames out"):
+        gather_bag(other, drive)
+    gathered = gather_bag(other, drive, allow_missing=True)
+    assert_same_boxes(gathered, setup.expected(range(2, FRAMES)))
+    assert len(gathered.skipped) == 2
+    with pytest.raises(BagError, match="no transform"):
+        gather_bag(setup.recorded(name="never", frame_id="roof"), drive, allow_missing=True)
+
+
 def test_no_frame_at_all(setup):
     def change(index, array):
         array.header = BUILDER.header(setup.frames[index].stamp_ns, "")
@@ -389,7 +408,7 @@ def test_shifted_stamps_within_the_tolerance(setup, shift_ns):
 
 def test_shifted_stamps_beyond_the_tolerance(setup):
     drive, other = setup.source(), setup.recorded(shift_ns=30_000_000)
-    with pytest.raises(SourceError, match=r"no frame is on both sides: 6 labelled .* 6 arrays are of no labelled"):
+    with pytest.raises(SourceError, match=r"no frame is on both sides: labelled .*: 6 .* arrays of .*: 6"):
         gather_bag(other, drive, tolerance_s=0.029, allow_missing=True)
 
 
@@ -404,7 +423,7 @@ def test_missing_and_extra_frames_are_named_and_counted(setup):
     drive = setup.source(frames=labelled[:5])
     boxes = setup.replayed(indices=(0, 1, 3, 4, 5))
     stamp_ns = setup.frames[5].stamp_ns
-    faults = rf"1 labelled frames have no array \(night-2\); 2 arrays .* \(night-1, stamp {stamp_ns} ns\)"
+    faults = rf"without an array: 1 \(night-2\); arrays of no labelled frame: 2 \(night-1, stamp {stamp_ns} ns\)"
     with pytest.raises(SourceError, match=faults + r"\. --allow-missing .* have, 3$"):
         gather_bag(boxes, drive)
     gathered = gather_bag(boxes, drive, allow_missing=True)
@@ -448,7 +467,7 @@ def test_class_map(setup):
     gathered = gather_bag(other, drive, class_map={"vehicle": "Car", "bicycle": "Cyclist"})
     assert_same_boxes(gathered, setup.expected())
     partly = gather_bag(other, drive, class_map={"vehicle": "Car"})
-    assert partly.warnings == ("results of classes that are not evaluated: Bicycle (6)",)
+    assert warnings_about(partly.frames, KITTI_CLASSES) == ["results of classes that are not evaluated: Bicycle (6)"]
 
 
 def test_what_cannot_be_used_is_told(setup):

@@ -102,8 +102,8 @@ def test_missing_frames_are_told() -> None:
     gathered = Gathered((EvaluationFrame("0", car(9.0), car(9.0, 0.5)),), dict(RUN), missing=("1", "2"), extra=("7",))
     report = score(gathered, QUICK)
     assert report["frames"]["missing"] == {"count": 2, "names": ["1", "2"]}
-    assert any(warning.startswith("2 labelled frames have no results") for warning in report["warnings"])
-    assert any(warning.startswith("1 frames have no labels") for warning in report["warnings"])
+    assert any(warning.startswith("Labelled frames without results, left out: 2") for warning in report["warnings"])
+    assert any(warning.startswith("Frames without labels, left out: 1") for warning in report["warnings"])
 
 
 def test_no_resamples_no_intervals() -> None:
