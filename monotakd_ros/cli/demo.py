@@ -1,4 +1,4 @@
-"""`monotakd demo`: simulate a drive the shipped weights never saw, replay it, compare with the truth."""
+"""`monotakd demo`: simulate a drive the shipped weights never saw, replay it, score the boxes against the truth."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ from typing import Any
 
 from tqdm import tqdm
 
+from monotakd_ros.cli.evaluate import report_with_bar
 from monotakd_ros.cli.replay import replay_with_bar
 from monotakd_ros.cli.replay_report import report
 from monotakd_ros.data.frame_writers import open_writer
 from monotakd_ros.data.source import open_source
 from monotakd_ros.frame import Frame
-from monotakd_ros.replay.run import ReplayOptions
+from monotakd_ros.replay.run import BAG_NAME, ReplayOptions
+from monotakd_ros.report.evaluate import ReportOptions
+from monotakd_ros.report.recorded_bag import gather_bag
+from monotakd_ros.report.writer import HTML_NAME
 from monotakd_ros.shipped import default_checkpoint
 from monotakd_ros.simulation.drive import DriveSettings
 from monotakd_ros.simulation.parallel import default_jobs, rendered_frames
 
 DRIVE_NAME = "drive"
 REPLAY_NAME = "replay"
+REPORT_NAME = "report"
 DEMO_SEED = 9_000_001
 """Far from the seeds of the training drives (models/manifest.yaml)."""
 
 DESCRIPTION = """\
 Show the whole path on a machine with nothing but this package: simulate a drive with a seed that the shipped weights
-never saw, run its camera through the detector, compare the boxes with the exact ground truth, draw pictures.
+never saw, run its camera through the detector, draw pictures, and score the recorded boxes against the exact truth.
 
   OUT/drive/     the simulated recording (rosbag2): camera, LiDAR, tf, ground truth
   OUT/replay/    boxes (rosbag2), video, picture strip, summary.json: see `monotakd replay --help`
+  OUT/report/    report.html to open in a browser, report.json: see `monotakd evaluate --help`
 """
 
 EPILOG = """\
@@ -62,14 +68,22 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Simulate, replay, compare, tell."""
     checkpoint = args.checkpoint or default_checkpoint()
-    drive, boxes = args.out / DRIVE_NAME, args.out / REPLAY_NAME
-    print(f"1/2  simulating {args.frames} frames (seed {args.seed}) into {drive}")
+    drive, boxes, page = (args.out / name for name in (DRIVE_NAME, REPLAY_NAME, REPORT_NAME))
+    print(f"1/3  simulating {args.frames} frames (seed {args.seed}) into {drive}")
     _simulate(DriveSettings(frames=args.frames, seed=args.seed), drive, args.overwrite)
-    print(f"2/2  looking for boxes with {checkpoint.name}")
+    print(f"2/3  looking for boxes with {checkpoint.name}")
     with closing(open_source(drive)) as source:
         result = replay_with_bar(source, checkpoint, args.device, boxes, ReplayOptions(overwrite=args.overwrite))
-    print(f"\n{report(result)}")
+    print(f"3/3  scoring them into {page}")
+    _report(boxes, drive, page, args.overwrite)
+    print(f"\n{report(result)}\nreport:   {page / HTML_NAME}")
     return 0
+
+
+def _report(boxes: Path, drive: Path, page: Path, overwrite: bool) -> None:
+    """Score the bag that the replay wrote: what a live detector's recording would be scored like."""
+    options = ReportOptions(overwrite=overwrite)
+    report_with_bar(gather_bag(boxes / BAG_NAME, drive), page, options)
 
 
 def _simulate(settings: DriveSettings, out: Path, overwrite: bool) -> None:

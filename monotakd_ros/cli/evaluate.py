@@ -109,7 +109,9 @@ def run(args: argparse.Namespace) -> int:
             write_kitti_results(args.out, gathered.frames)
             print(f"{len(gathered.frames)} result files in KITTI's format: {args.out}")
         else:
-            print(summary(_report_with_bar(gathered, args), args.out))
+            scoring = ScoringOptions(args.classes, resampling_from(args), args.score)
+            options = ReportOptions(scoring, max(args.pictures, 0), args.overwrite)
+            print(summary(report_with_bar(gathered, args.out, options), args.out))
     return EXIT_INTERRUPTED if gathered.run.get("interrupted") else EXIT_DONE
 
 
@@ -224,10 +226,11 @@ _GATHER: dict[str, Callable[[argparse.Namespace, contextlib.ExitStack], Gathered
 }
 
 
-def _report_with_bar(gathered: Gathered, args: argparse.Namespace) -> dict[str, Any]:
-    scoring = ScoringOptions(args.classes, resampling_from(args), args.score)
-    with figures_bar(len(args.classes), bool(scoring.resampling.resamples)) as step:
-        return evaluate(gathered, args.out, ReportOptions(scoring, max(args.pictures, 0), args.overwrite), step)
+def report_with_bar(gathered: Gathered, out: Path, options: ReportOptions) -> dict[str, Any]:
+    """`report.evaluate.evaluate` with a progress bar on stderr."""
+    scoring = options.scoring
+    with figures_bar(len(scoring.class_names), bool(scoring.resampling.resamples)) as step:
+        return evaluate(gathered, out, options, step)
 
 
 @contextlib.contextmanager

@@ -5,27 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from monotakd_ros.cli.ap_table import ap_table
 from monotakd_ros.report.writer import HTML_NAME, JSON_NAME
-
-SHOWN = (("strict", "3d"), ("strict", "bev"), ("loose", "3d"), ("loose", "bev"))
 
 
 def summary(report: dict[str, Any], out: Path) -> str:
     """Headline table, warnings, and where the files are."""
-    parts = [f"{report['run']['title']}: {report['frames']['evaluated']} frames", _table(report), *_intervals(report)]
+    parts = [f"{report['run']['title']}: {report['frames']['evaluated']} frames"]
+    table = ap_table(report["kitti_ap"], report["classes"])
+    parts += ["KITTI AP (R40, %): easy / moderate / hard", *table] if table else ["no ground truth that counts"]
+    parts += _intervals(report)
     parts += [f"note: {warning}" for warning in report["warnings"]]
     return "\n".join([*parts, f"report:  {out / HTML_NAME}", f"figures: {out / JSON_NAME}"])
-
-
-def _table(report: dict[str, Any]) -> str:
-    heads = ("3D strict", "BEV strict", "3D loose", "BEV loose")
-    lines = ["KITTI AP (R40, %): easy / moderate / hard", f"{'':>12}" + "".join(f"{head:>24}" for head in heads)]
-    for name in report["classes"]:
-        cells = [report["kitti_ap"][overlaps][name][metric] for overlaps, metric in SHOWN]
-        values = [" / ".join("-" if value is None else f"{value:.1f}" for value in cell["R40"]) for cell in cells]
-        lines.append(f"{name:>12}" + "".join(f"{value:>24}" for value in values))
-    lines.append("strict: overlap over 0.7 for Car, 0.5 for others; loose: 0.5 and 0.25; - where nothing was found")
-    return "\n".join(lines)
 
 
 def _intervals(report: dict[str, Any]) -> list[str]:

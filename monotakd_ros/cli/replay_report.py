@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from monotakd_ros.cli.ap_table import ap_table
 from monotakd_ros.replay.run import ReplayResult
 
 MAX_REASONS = 3
@@ -42,22 +43,9 @@ def _latency(summary: dict[str, Any]) -> str:
 def _accuracy(summary: dict[str, Any]) -> list[str]:
     if summary["kitti_ap"] is None:
         return []
-    lines = [
-        f"KITTI AP (R40, %) against {summary['frames']['labelled']} labelled frames: easy / moderate / hard",
-        f"{'':>12}{'3D strict':>24}{'BEV strict':>24}{'3D loose':>24}{'BEV loose':>24}",
-    ]
-    for name in summary["kitti_ap"]["strict"]:
-        cells = [
-            summary["kitti_ap"][overlaps][name][metric] for overlaps in ("strict", "loose") for metric in ("3d", "bev")
-        ]
-        if any(cells[0]["n_gt"]):
-            lines.append(f"{name:>12}" + "".join(f"{_triple(cell['R40']):>24}" for cell in cells))
-    lines.append("strict: overlap over 0.7 for Car, 0.5 for others; loose: 0.5 and 0.25")
-    return ["\n".join(lines)] if len(lines) > 3 else []
-
-
-def _triple(values: list[float | None]) -> str:
-    return " / ".join(f"{value or 0.0:.1f}" for value in values)
+    table = ap_table(summary["kitti_ap"], summary["kitti_ap"]["strict"])
+    title = f"KITTI AP (R40, %) against {summary['frames']['labelled']} labelled frames: easy / moderate / hard"
+    return ["\n".join([title, *table])] if table else []
 
 
 def _notes(summary: dict[str, Any]) -> list[str]:

@@ -141,5 +141,5 @@ def test_demo_simulates_replays_and_compares(
     pytest.importorskip("open3d", reason="simulating needs Open3D")
     assert monotakd("demo", "--out", tmp_path / "demo", "--frames", 2, "--checkpoint", checkpoint) == 0
     printed = capsys.readouterr().out
-    for expected in ("drive", "replay", "KITTI AP", "strip.png"):
+    for expected in ("drive", "replay", "KITTI AP", "strip.png", "report.html"):
         assert expected in printed
