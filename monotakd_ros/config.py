@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
 from monotakd_ros.errors import ConfigError
@@ -407,11 +407,10 @@ class Config:
     """One YAML file of `config/`."""
 
     name: str
-    _: KW_ONLY
-    student: StudentConfig = field(default_factory=StudentConfig)
-    assistant: AssistantConfig = field(default_factory=AssistantConfig)
-    teacher: TeacherConfig | None = None
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    student: StudentConfig = field(default_factory=StudentConfig, kw_only=True)
+    assistant: AssistantConfig = field(default_factory=AssistantConfig, kw_only=True)
+    teacher: TeacherConfig | None = field(default=None, kw_only=True)
+    training: TrainingConfig = field(default_factory=TrainingConfig, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.teacher is not None:
