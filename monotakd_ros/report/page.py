@@ -7,18 +7,21 @@ package; what figures look like and mean is in `charts` and `wording`.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import zip_longest
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from monotakd_ros.evaluation.kitti_ap import DIFFICULTIES
 from monotakd_ros.evaluation.kitti_counting import overlap_limit
 from monotakd_ros.report import charts, wording
 from monotakd_ros.report.pictures import KIND_WORDS, Picture
 
+_OPTION = re.compile(r"(--[a-z][a-z-]*(?: \d+)?)")
 FILTERS = ("number", "signed", "percent", "interval", "plural", "distance_band")
 
 
@@ -39,7 +42,7 @@ def render(report: Mapping[str, Any], pictures: Sequence[Picture] = ()) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(wording, name) for name in FILTERS}
+    environment.filters |= {name: getattr(wording, name) for name in FILTERS} | {"with_options": _with_options}
     return environment.get_template("page.html.j2").render(
         report=report,
         run=report["run"],
@@ -57,6 +60,15 @@ def render(report: Mapping[str, Any], pictures: Sequence[Picture] = ()) -> str:
 def _shipped(name: str) -> str:
     """Text of a file beside this module, also inside a zip."""
     return resources.files("monotakd_ros.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _with_options(text: str) -> Markup:
+    """A sentence as HTML in which command-line options are not torn apart."""
+    parts = _OPTION.split(text)
+    options = (Markup('<code class="option">{}</code>').format(part) for part in parts[1::2])
+    return Markup("").join(
+        piece for pair in zip_longest(map(escape, parts[::2]), options, fillvalue="") for piece in pair
+    )
 
 
 def _data_uri(jpeg: bytes) -> str:

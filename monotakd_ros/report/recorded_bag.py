@@ -195,7 +195,7 @@ def _run(
     apart_ns = [abs(side.frames[i].stamp_ns - recording.arrays[j].stamp_ns) for i, j in pairs]
     return {
         "mode": "detections",
-        "title": f"{recording.path.resolve().stem} {recording.topic} against {side.name}",
+        "title": f"{recording.path.resolve().stem} against {side.name}",
         "results": str(recording.path),
         "labels": str(labels),
         "sources": [{"name": side.name, "path": str(side.path), "frames": len(side.frames)}],

@@ -238,3 +238,12 @@ def test_operating_score_is_recommended_or_as_chosen() -> None:
     chosen = wording.operating_sentence("Car", point, chosen=True)
     assert chosen.startswith("Car: score ≥ 0.41, as chosen, gives F1 0.62: 80 %")
     assert "nothing was matched" in wording.operating_sentence("Car", None)
+
+
+def test_options_in_warnings_stay_whole_and_the_rest_is_escaped(make_report: Callable) -> None:
+    html = render(make_report(warnings=["<b> is narrow: --block-frames 10 draws & --seed more"]))
+    wanted = (
+        '&lt;b&gt; is narrow: <code class="option">--block-frames 10</code> draws &amp; '
+        '<code class="option">--seed</code> more'
+    )
+    assert wanted in html
