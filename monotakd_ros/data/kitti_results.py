@@ -7,19 +7,46 @@ line (`kitti_text.py`), results have 16, the score last.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from monotakd_ros.atomic import PendingFolder, output_errors
-from monotakd_ros.data.kitti_text import NUM_LABEL_FIELDS, LabelLine, format_matrix, ground_truth_lines, label_lines
+from monotakd_ros.data.kitti_text import (
+    NUM_LABEL_FIELDS,
+    UNKNOWN,
+    LabelLine,
+    format_matrix,
+    ground_truth_lines,
+    is_tracking_flag,
+    label_lines,
+)
 from monotakd_ros.errors import LabelError, OutputError
 from monotakd_ros.frame import NO_LOCATION, KittiFrame
 
 NUM_RESULT_FIELDS = NUM_LABEL_FIELDS + 1
 _C_INT = (-(2**31), 2**31 - 1)
 """Range of the devkit's occlusion."""
+
+
+class ReadGroundTruth(NamedTuple):
+    """The ground truth of one file.
+
+    Attributes:
+        frame: truncation as written, which is how the devkit takes it.
+        flags: (N,) bool, whether a truncation is written like a tracking flag above 0 ("1", "2").
+        has_shares: whether any truncation is written with decimals: then whole numbers are shares, too.
+    """
+
+    frame: KittiFrame
+    flags: np.ndarray
+    has_shares: bool
+
+    def with_unknown_flags(self) -> KittiFrame:
+        """The frame, tracking flags made -1, unknown."""
+        return replace(self.frame, truncation=np.where(self.flags, UNKNOWN, self.frame.truncation))
 
 
 class ReadResults(NamedTuple):
@@ -34,17 +61,23 @@ class ReadResults(NamedTuple):
     without_volume: tuple[str, ...]
 
 
-def ground_truth_from_text(text: str, where: str) -> KittiFrame:
+def ground_truth_from_text(text: str, where: str) -> ReadGroundTruth:
     """Parse a label file; DontCare regions stay where they are among the rows, the score is 0.
 
     Args:
-        text: the file's content; see `ground_truth_lines` for truncation.
+        text: the file's content.
         where: file (or topic and stamp), for messages.
 
     Raises:
         LabelError: as `ground_truth_lines`.
     """
-    return _kitti_frame([line._replace(numbers=[*line.numbers, 0.0]) for line in ground_truth_lines(text, where)])
+    lines = [line._replace(numbers=[*line.numbers, 0.0]) for line in ground_truth_lines(text, where)]
+    written = [line.words[0] for line in lines]
+    return ReadGroundTruth(
+        frame=_kitti_frame(lines),
+        flags=np.array([is_tracking_flag(word) for word in written], dtype=bool),
+        has_shares=any(not word.lstrip("+-").isdigit() for word in written),
+    )
 
 
 def results_from_text(text: str, where: str) -> ReadResults:
@@ -63,7 +96,7 @@ def results_from_text(text: str, where: str) -> ReadResults:
     return ReadResults(_kitti_frame(lines), tuple(line.where for line in lines if _lacks_volume(line)))
 
 
-def read_ground_truth(path: Path) -> KittiFrame:
+def read_ground_truth(path: Path) -> ReadGroundTruth:
     """`ground_truth_from_text` of a file.
 
     Raises:

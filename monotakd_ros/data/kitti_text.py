@@ -67,8 +67,7 @@ def label_lines(text: str, where: str) -> Iterator[LabelLine]:
 def ground_truth_lines(text: str, where: str) -> Iterator[LabelLine]:
     """`label_lines` of a label file, with the rules for ground truth.
 
-    The object benchmark gives truncation as a fraction ("0.00" to "1.00"), the tracking benchmark as a flag ("0",
-    "1", "2"). A flag above 0 says only "partly": it becomes -1, unknown. A number after rotation_y is dropped.
+    A number after rotation_y is dropped. Truncation is as written; see `is_tracking_flag`.
 
     Raises:
         LabelError: as `label_lines`, or an object that is not DontCare has a size <= 0, or an occlusion is no whole
@@ -80,16 +79,22 @@ def ground_truth_lines(text: str, where: str) -> Iterator[LabelLine]:
             raise LabelError(f"{line.where}: expected height, width, length > 0, got {numbers[7:10]}")
         if not numbers[1].is_integer():
             raise LabelError(f"{line.where}: expected a whole number as occlusion, got {line.words[1]!r}")
-        if _is_tracking_flag(line.words[0]):
-            numbers[0] = UNKNOWN
         yield line._replace(numbers=numbers)
 
 
+def is_tracking_flag(truncation: str) -> bool:
+    """Whether truncation is written as the tracking benchmark's flag above 0 ("1", "2"), which says only "partly".
+
+    The object benchmark writes a share, "0.00" to "1.00".
+    """
+    return truncation.isdigit() and int(truncation) > 0
+
+
 def labels_from_text(text: str, cam_T_lidar: np.ndarray, where: str) -> Labels3D:
-    """Parse the lines of a `label_2` file.
+    """Parse the lines of a `label_2` file. A tracking flag as truncation becomes -1, unknown.
 
     Args:
-        text: the file's content; see `ground_truth_lines`.
+        text: the file's content.
         cam_T_lidar: (4, 4) extrinsic that carries the boxes into the lidar frame.
         where: file (or topic and stamp), for messages.
 
@@ -100,10 +105,11 @@ def labels_from_text(text: str, cam_T_lidar: np.ndarray, where: str) -> Labels3D
     objects = [line for line in lines if not line.is_dont_care]
     dont_care = [line.numbers[3:7] for line in lines if line.is_dont_care]
     table = np.array([line.numbers for line in objects], dtype=np.float64).reshape(-1, NUM_LABEL_FIELDS - 1)
+    flags = np.array([is_tracking_flag(line.words[0]) for line in objects], dtype=bool)
     return Labels3D(
         boxes_lidar=lidar_boxes_from_kitti(table[:, 7:10], table[:, 10:13], table[:, 13], cam_T_lidar),
         class_names=tuple(line.name for line in objects),
-        truncation=table[:, 0],
+        truncation=np.where(flags, UNKNOWN, table[:, 0]),
         occlusion=table[:, 1].astype(np.int64),
         boxes_img_px=np.where(_has_box_img(table[:, 3:7])[:, None], table[:, 3:7], np.nan),
         dont_care_px=np.array(dont_care, dtype=np.float64).reshape(-1, 4),
@@ -216,7 +222,3 @@ def _numbers_or_none(words: list[str]) -> np.ndarray | None:
 
 def _has_box_img(boxes_img_px: np.ndarray) -> np.ndarray:
     return ~(boxes_img_px == -1).all(axis=1)
-
-
-def _is_tracking_flag(truncation: str) -> bool:
-    return truncation.isdigit() and int(truncation) > 0

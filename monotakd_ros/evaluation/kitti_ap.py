@@ -16,7 +16,8 @@ The metric in words. For one class, one difficulty and one kind of overlap (in t
 5. At each score limit, detections below it vanish, and each ground truth in file order takes the free matching
    detection of greatest overlap (an ignored one only if there is no other). Hits on counted ground truth are true
    positives; counted detections left over are false positives, except, in the image, those of whose area a
-   DontCare region covers more than the overlap limit.
+   DontCare region covers more than the overlap limit. (Seen from above, a 2D detection, place -1000 and size -1,
+   lies where DontCare regions are written, and is excused in a frame that has one.)
 6. Precision is tp / (tp + fp) at each limit, zero beyond the last one, and then the running maximum from the right.
    R40 is its mean at the recall positions 1/40 ... 40/40; R11 at 0, 4/40, ... 40/40. Per cent.
 7. AOS replaces tp in 6 by the sum of (1 + cos(alpha difference)) / 2 over the image metric's true positives. One

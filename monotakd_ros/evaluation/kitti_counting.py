@@ -9,6 +9,7 @@ import numpy as np
 from monotakd_ros.evaluation.kitti_pairs import BoxTable, PairTable
 from monotakd_ros.evaluation.matching import Candidates, best_scored_hits, make_candidates, match_at_limits
 from monotakd_ros.evaluation.precision_events import PrecisionEvents
+from monotakd_ros.frame import DONT_CARE, NO_LOCATION
 
 NEIGHBOURS = {"car": "van", "pedestrian": "person_sitting"}
 STRICT_OVERLAP = {"Car": 0.7}
@@ -92,6 +93,8 @@ def count(pairs: PairTable, class_name: str, selection: Selection, metric: str, 
     if metric == "2d" or selection.excuse_dont_care:
         excused = limit if metric == "2d" else 0.5
         punished &= ~(pairs.dont_care_share > excused)
+    if metric == "bev":
+        punished &= ~_beside_dont_care(pairs)
     return Counting(table, ignored, exists & ~ignored, small, punished)
 
 
@@ -133,6 +136,14 @@ def _ground_truth_state(truth: BoxTable, class_name: str, selection: Selection) 
     tall = truth.heights_px() > selection.min_height_px
     fits = occlusion_fits & truncation_fits & tall & _within(truth.distances(), selection.distance_m)
     return own | neighbour, neighbour | ~fits
+
+
+def _beside_dont_care(pairs: PairTable) -> np.ndarray:
+    """(N,) 2D results in a frame with DontCare: both have place -1000 and size -1, so from above one covers the other."""
+    truth, found = pairs.truth, pairs.found
+    hwl, location_cam, _ = found.boxes
+    flat = (location_cam[:, [0, 2]] == NO_LOCATION).all(axis=1) & (hwl[:, 1:] == -1).all(axis=1)
+    return flat & np.isin(found.frame, truth.frame[truth.kind == DONT_CARE.lower()])
 
 
 def _within(distances: np.ndarray, limits: tuple[float, float]) -> np.ndarray:

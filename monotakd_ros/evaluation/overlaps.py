@@ -43,9 +43,10 @@ def iou_bev_and_3d(a: BoxColumns, b: BoxColumns) -> tuple[np.ndarray, np.ndarray
     footprint = np.zeros(len(a_hwl))
     reach = 0.5 * (np.hypot(a_hwl[:, 1], a_hwl[:, 2]) + np.hypot(b_hwl[:, 1], b_hwl[:, 2]))
     near = np.hypot(a_bottom[:, 0] - b_bottom[:, 0], a_bottom[:, 2] - b_bottom[:, 2]) < reach
+    a_area, b_area = a_hwl[:, 1] * a_hwl[:, 2], b_hwl[:, 1] * b_hwl[:, 2]
+    near &= (a_area > 0) & (b_area > 0)  # a footprint turned inside out covers nothing
     if near.any():
         footprint[near] = _shared_footprint(_rows(a, near), _rows(b, near))
-    a_area, b_area = a_hwl[:, 1] * a_hwl[:, 2], b_hwl[:, 1] * b_hwl[:, 2]
     bev = _ratio(footprint, a_area + b_area - footprint)
     top = np.maximum(a_bottom[:, 1] - a_hwl[:, 0], b_bottom[:, 1] - b_hwl[:, 0])  # y points down
     volume = footprint * np.maximum(np.minimum(a_bottom[:, 1], b_bottom[:, 1]) - top, 0.0)

@@ -1,16 +1,19 @@
 """Both sides from KITTI text: a folder of result files against a folder of label files.
 
-The set of frames is what the labels hold, or what a list names. Numbers go to the metrics as the files have them.
+The set of frames is what the labels hold, or what a list names. Numbers go to the metrics as the files have them,
+except the tracking benchmark's flags of truncation.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from monotakd_ros.data.kitti_results import read_ground_truth, read_results
+from monotakd_ros.data.kitti_results import ReadGroundTruth, read_ground_truth, read_results
 from monotakd_ros.errors import SourceError
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
+from monotakd_ros.frame import KittiFrame
 from monotakd_ros.report.both_sides import require_the_same_frames, some_of
 from monotakd_ros.report.gathered import Gathered
 from monotakd_ros.report.kitti_scenes import kitti_scenes
@@ -98,19 +101,27 @@ def _listed(path: Path) -> list[str]:
 
 
 def _read(names: list[str], results: Path, labels: Path) -> tuple[tuple[EvaluationFrame, ...], list[str]]:
-    frames: list[EvaluationFrame] = []
-    without_volume: list[str] = []
-    for name in names:
-        found = read_results(results / f"{name}.txt")
-        without_volume += found.without_volume
-        frames.append(EvaluationFrame(name, read_ground_truth(labels / f"{name}.txt"), found.frame))
-    warnings = []
+    found = [read_results(results / f"{name}.txt") for name in names]
+    truth, warnings = _truth([read_ground_truth(labels / f"{name}.txt") for name in names])
+    without_volume = [where for item in found for where in item.without_volume]
     if without_volume:
         warnings.append(
             f"results with a size of zero or less, which overlap nothing in 3D: {len(without_volume)}, the first in "
             f"{without_volume[0]}"
         )
-    return tuple(frames), warnings
+    return tuple(EvaluationFrame(*row) for row in zip(names, truth, (item.frame for item in found))), warnings
+
+
+def _truth(read: Sequence[ReadGroundTruth]) -> tuple[list[KittiFrame], list[str]]:
+    """Truncation as written, like the devkit; unknown where all of it is flags, as in the tracking benchmark."""
+    flags = sum(int(item.flags.sum()) for item in read)
+    if not flags or any(item.has_shares for item in read):
+        return [item.frame for item in read], []
+    told = (
+        f"truncation is written without decimals in all labels, as the tracking benchmark's flag: the {flags} above 0 "
+        "count as unknown. The devkit would read them as shares and exclude these objects from every difficulty"
+    )
+    return [item.with_unknown_flags() for item in read], [told]
 
 
 def _run(results: Path, labels: Path, frames_list: Path | None, count: int) -> dict[str, object]:

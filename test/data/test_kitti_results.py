@@ -34,7 +34,7 @@ def assert_equal(got: KittiFrame, expected: KittiFrame) -> None:
 
 
 def test_hand_numbers_of_ground_truth():
-    frame = ground_truth_from_text(f"{REGION}\n\n{TRUTH}\n", "x")
+    frame = ground_truth_from_text(f"{REGION}\n\n{TRUTH}\n", "x").frame
     assert frame.names == ("DontCare", "Car")  # in place: order decides between ties
     np.testing.assert_array_equal(frame.bbox_px, [[1, 2, 3, 4], [100.5, 150, 200, 250]])
     np.testing.assert_array_equal(frame.hwl, [[-1, -1, -1], [1.5, 1.6, 4.0]])
@@ -53,14 +53,19 @@ def test_hand_numbers_of_results():
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"), [("0", 0.0), ("1", -1.0), ("2", -1.0), ("1.00", 1.0), ("0.5", 0.5), ("-1", -1.0)]
+    ("word", "written", "unknown"),
+    [("0", 0, 0), ("1", 1, -1), ("2", 2, -1), ("1.00", 1, 1), ("0.5", 0.5, 0.5), ("-1", -1, -1), ("5e-1", 0.5, 0.5)],
 )
-def test_the_tracking_benchmarks_truncation_flag_is_unknown(word, expected):
-    assert ground_truth_from_text(TRUTH.replace("0.10", word), "x").truncation == [expected]
+def test_the_tracking_benchmarks_truncation_flag_is_told_from_a_share(word, written, unknown):
+    read = ground_truth_from_text(TRUTH.replace("0.10", word), "x")
+    assert read.frame.truncation == [written]
+    assert read.with_unknown_flags().truncation == [unknown]
+    assert read.flags == [word in ("1", "2")]
+    assert read.has_shares == ("." in word or "e" in word)
 
 
 def test_a_score_in_ground_truth_is_dropped():
-    assert_equal(ground_truth_from_text(RESULT, "x"), ground_truth_from_text(TRUTH, "x"))
+    assert_equal(ground_truth_from_text(RESULT, "x").frame, ground_truth_from_text(TRUTH, "x").frame)
 
 
 def test_case_of_a_type_does_not_matter_and_other_names_stay():
@@ -70,7 +75,7 @@ def test_case_of_a_type_does_not_matter_and_other_names_stay():
 
 @pytest.mark.parametrize("text", ["", "\n", "  \n\t\n"])
 def test_empty_files_are_empty_frames(text):
-    assert_equal(ground_truth_from_text(text, "x"), KittiFrame.empty())
+    assert_equal(ground_truth_from_text(text, "x").frame, KittiFrame.empty())
     assert_equal(results_from_text(text, "x").frame, KittiFrame.empty())
     assert text_from_results(KittiFrame.empty()) == ""
 

@@ -127,6 +127,18 @@ def test_dont_care_excuses_false_positives_in_the_image_only() -> None:
     assert figures(many(truth), results, "3d") == pytest.approx([50.0] * 3)
 
 
+def test_dont_care_excuses_detections_without_a_place_from_above() -> None:
+    def both(a: KittiFrame, b: KittiFrame) -> KittiFrame:
+        return KittiFrame(*[join(*columns) for columns in zip(vars(a).values(), vars(b).values())])
+
+    nowhere = {"hwl": np.full((1, 3), -1.0), "location_cam": np.full((1, 3), -1000.0)}
+    truth, region = cars([0.0]), replace(cars([0.0], name="DontCare"), **nowhere)
+    results = many(both(truth, replace(cars([0.0], [2.0]), **nowhere)))
+    assert figures(many(truth), results, "bev") == pytest.approx([50.0] * 3)
+    assert figures(many(both(truth, region)), results, "bev") == pytest.approx([100.0] * 3)
+    assert figures(many(both(truth, region)), results, "3d") == pytest.approx([50.0] * 3)
+
+
 def test_small_detection_of_another_class_shields_the_ground_truth() -> None:
     """It is neither a hit nor a miss, so nothing was found and the curve is empty."""
     small = cars([0.0], name="Pedestrian", height_px=39.0)

@@ -34,6 +34,12 @@ def test_quarter_turn_shares_the_square_in_the_middle() -> None:
     assert space[0] == pytest.approx(4 / (16 + 16 - 4))
 
 
+@pytest.mark.parametrize("width", [0.0, -1.0, -2.0])
+def test_a_footprint_turned_inside_out_covers_nothing(width: float) -> None:
+    bev, space = iou_bev_and_3d(box((1.5, width, 2.0), (0, 0, 10), 0.3), box((1.5, 2, 4), (0, 0, 10), 0.3))
+    assert (bev[0], space[0]) == (0.0, 0.0)
+
+
 def test_yaw_turns_the_length_towards_negative_z() -> None:
     """KITTI: rotation_y about the downward axis, zero along +x, so +pi/2 points to -z."""
     bev, _ = iou_bev_and_3d(box((1, 0.1, 10), (0, 0, 10), np.pi / 4), box((1, 0.1, 0.1), (3, 0, 7), np.pi / 4))

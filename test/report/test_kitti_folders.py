@@ -151,7 +151,7 @@ def test_a_malformed_line_is_named(results, labels):
 
 def test_what_a_reader_must_know(results, labels):
     (labels / "f1.txt").write_text(
-        TRUTH.replace("0.10", "2") + "DontCare -1 -1 -10 1 2 3 4 -1 -1 -1 -1000 -1000 -1000 -10\n"
+        TRUTH.replace("0.10", "-1") + "DontCare -1 -1 -10 1 2 3 4 -1 -1 -1 -1000 -1000 -1000 -10\n"
     )
     (results / "f1.txt").write_text(RESULT.replace("1.5 1.6", "0 1.6") + RESULT.replace("Car", "Bus") * 2)
     gathered = gather_kitti(results, labels, None, allow_missing=False)
@@ -186,3 +186,18 @@ def test_scenes_carry_the_cloud(data_dir: Path, tmp_path: Path):
     assert frame.image.shape[:2] == (frame.camera.height, frame.camera.width)
     assert len(frame.points_lidar) > 1000
     assert frame.cam_T_lidar.shape == (4, 4)
+
+
+def test_whole_truncation_is_a_share_where_other_labels_write_shares(tmp_path, results):
+    whole = TRUTH.replace("0.10", "1")
+    labels = write(tmp_path / "short", f1=whole, f2=TRUTH, f3="")  # as written with "%g"
+    gathered = gather_kitti(results, labels, None, allow_missing=False)
+    assert [frame.truth.truncation.tolist() for frame in gathered.frames] == [[1.0], [0.1], []]
+    assert gathered.warnings == ()
+
+
+def test_truncation_flags_of_the_tracking_benchmark_are_unknown_and_told(tmp_path, results):
+    labels = write(tmp_path / "drive", f1=TRUTH.replace("0.10", "1"), f2=TRUTH.replace("0.10", "0"), f3="")
+    gathered = gather_kitti(results, labels, None, allow_missing=False)
+    assert [frame.truth.truncation.tolist() for frame in gathered.frames] == [[-1.0], [0.0], []]
+    assert "the 1 above 0 count as unknown. The devkit would" in gathered.warnings[0]
