@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,11 +92,16 @@ def output_errors(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot write: {error.strerror or error}") from error
 
 
-def refuse_to_lose(target: Path, overwrite: bool) -> None:
+def refuse_to_lose(target: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
     """Check that a folder may be written to `target`, before the work that fills it.
 
+    Args:
+        target: what is to be written.
+        overwrite: whether something of ours there may be replaced.
+        inputs: what is read for it, which must not go away with what is replaced.
+
     Raises:
-        OutputError: it exists and may not be replaced, or is of another kind.
+        OutputError: it exists and may not be replaced, is of another kind, or holds an input.
     """
     if not target.exists():
         return
@@ -106,6 +111,9 @@ def refuse_to_lose(target: Path, overwrite: bool) -> None:
         raise OutputError(
             f"{target}: exists and is no bag, KITTI folder, replay or report; left alone, so that nothing is lost"
         )
+    for path in inputs:
+        if target.resolve() in (path.resolve(), *path.resolve().parents):
+            raise OutputError(f"{target}: replacing it would delete what is read from it, {path}; choose another name")
 
 
 def _is_our_kind(folder: Path) -> bool:

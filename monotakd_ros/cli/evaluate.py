@@ -11,7 +11,6 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from monotakd_ros.atomic import refuse_to_lose
 from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.cli.evaluate_report import summary
 from monotakd_ros.cli.main import EXIT_DONE, EXIT_INTERRUPTED
@@ -20,7 +19,7 @@ from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments,
 from monotakd_ros.config import Amp
 from monotakd_ros.data.source import open_source
 from monotakd_ros.detector import Detector
-from monotakd_ros.errors import ConfigError
+from monotakd_ros.errors import ConfigError, OutputError
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, METRICS, OVERLAPS
 from monotakd_ros.evaluation.kitti_counting import DIFFICULTIES
 from monotakd_ros.provenance import CheckpointName
@@ -30,6 +29,7 @@ from monotakd_ros.report.gathered import Gathered
 from monotakd_ros.report.kitti_folders import gather_kitti
 from monotakd_ros.report.recorded_bag import gather_bag
 from monotakd_ros.report.scoring import ScoringOptions
+from monotakd_ros.report.writer import require_place_for_report
 from monotakd_ros.shipped import default_checkpoint
 
 DESCRIPTION = """\
@@ -102,7 +102,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Gather both sides, score them, write the report and say what came out."""
     mode = _mode(args)
-    refuse_to_lose(args.out, args.overwrite)
+    _require_place(args)
     with contextlib.ExitStack() as stack:
         gathered = _GATHER[mode](args, stack)
         if args.results_only:
@@ -113,6 +113,14 @@ def run(args: argparse.Namespace) -> int:
             options = ReportOptions(scoring, max(args.pictures, 0), args.overwrite)
             print(summary(report_with_bar(gathered, args.out, options), args.out))
     return EXIT_INTERRUPTED if gathered.run.get("interrupted") else EXIT_DONE
+
+
+def _require_place(args: argparse.Namespace) -> None:
+    """Before the work: the folder may be written, and nothing goes away that is read, or that is no report."""
+    if args.results_only and args.out.exists():
+        raise OutputError(f"{args.out}: exists already; --results-only replaces nothing, choose another name")
+    given = (args.checkpoint, *(args.data or ()), args.detections, args.results, args.labels, args.frames)
+    require_place_for_report(args.out, args.overwrite, [path for path in given if path is not None])
 
 
 def _add_sides(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
+from monotakd_ros.atomic import refuse_to_lose
 from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.cli.replay_report import report
 from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
@@ -82,6 +83,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay one source and say what came out."""
     checkpoint = args.checkpoint or default_checkpoint()
+    refuse_to_lose(args.out, args.overwrite, (args.source, checkpoint))
     options = ReplayOptions(
         strict=args.strict,
         overwrite=args.overwrite,

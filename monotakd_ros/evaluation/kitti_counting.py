@@ -139,7 +139,7 @@ def _ground_truth_state(truth: BoxTable, class_name: str, selection: Selection) 
 
 
 def _beside_dont_care(pairs: PairTable) -> np.ndarray:
-    """(N,) 2D results in a frame with DontCare: both have place -1000 and size -1, so from above one covers the other."""
+    """(N,) 2D results in a frame with DontCare: both have place -1000 and size -1, so from above they coincide."""
     truth, found = pairs.truth, pairs.found
     hwl, location_cam, _ = found.boxes
     flat = (location_cam[:, [0, 2]] == NO_LOCATION).all(axis=1) & (hwl[:, 1:] == -1).all(axis=1)

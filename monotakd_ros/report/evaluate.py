@@ -14,9 +14,7 @@ from monotakd_ros.report.boxes_file import BOXES_NAME, write_boxes
 from monotakd_ros.report.gathered import Gathered
 from monotakd_ros.report.pictures import draw_pictures
 from monotakd_ros.report.scoring import ScoringOptions, operating_scores, score
-from monotakd_ros.report.writer import write_report
-
-RESULTS_NAME = "kitti_results"
+from monotakd_ros.report.writer import RESULTS_NAME, write_report
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from monotakd_ros.atomic import PendingFolder, output_errors
+from monotakd_ros.atomic import PendingFolder, output_errors, refuse_to_lose
+from monotakd_ros.errors import OutputError
+from monotakd_ros.report.boxes_file import BOXES_NAME
 from monotakd_ros.report.page import render
 from monotakd_ros.report.pictures import Picture
 
 HTML_NAME = "report.html"
 JSON_NAME = "report.json"
+RESULTS_NAME = "kitti_results"
+CONTENT = {HTML_NAME, JSON_NAME, BOXES_NAME, RESULTS_NAME}
+"""All that a report's folder holds; with anything beside it, the folder is not replaced."""
+
+
+def require_place_for_report(out: Path, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
+    """Check that a report may be written to `out`, before the work that fills it; see `refuse_to_lose`.
+
+    Raises:
+        OutputError: `out` exists and may not be replaced, is no report, or holds other files or an input.
+    """
+    refuse_to_lose(out, overwrite, inputs)
+    names = {item.name for item in out.iterdir()} if out.is_dir() else set()
+    if names and not {HTML_NAME, JSON_NAME} <= names:
+        raise OutputError(f"{out}: exists and is no report; left alone, so that nothing is lost")
+    if names - CONTENT:
+        others = ", ".join(sorted(names - CONTENT)[:3])
+        raise OutputError(f"{out}: holds more than a report ({others}); left alone, so that nothing is lost")
 
 
 def write_report(
@@ -37,6 +57,7 @@ def write_report(
     """
     html = render(report, pictures)
     text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    require_place_for_report(out, overwrite)
     folder = PendingFolder(out, overwrite)
     try:
         with output_errors(folder.target):

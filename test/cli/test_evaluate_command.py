@@ -108,6 +108,17 @@ def test_results_only_for_frames_without_labels(
     assert sorted(item.name for item in (tmp_path / "upload").iterdir()) == ["000000.txt", "000001.txt"]
 
 
+def test_the_data_are_never_replaced_by_their_report(
+    monotakd: Monotakd, record: Record, checkpoint: Path, tmp_path: Path, capsys
+) -> None:
+    drive = record(tmp_path / "drive", "kitti", 1)
+    words = ("evaluate", "--checkpoint", checkpoint, "--data", drive, "--out", drive, "--overwrite")
+    for more, message in (((), "would delete what is read"), (("--results-only",), "replaces nothing")):
+        assert monotakd(*words, *more) == 1
+        assert message in capsys.readouterr().err
+    assert (drive / "training" / "image_2" / "000000.png").exists()
+
+
 def test_existing_report_is_kept_without_overwrite(
     monotakd: Monotakd, sides: tuple[Path, Path], tmp_path: Path, capsys
 ) -> None:

@@ -44,6 +44,15 @@ def test_existing_output_is_an_error_without_overwrite(
     assert monotakd(*words, "--overwrite") == 0
 
 
+def test_the_source_is_never_replaced_by_what_was_made_of_it(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], record: Record, monotakd: Callable[..., int]
+) -> None:
+    folder = record(tmp_path / "kitti", "kitti", 1)
+    assert monotakd("replay", folder, "--checkpoint", checkpoint, "--out", folder, "--overwrite") == 1
+    assert "would delete what is read" in capsys.readouterr().err
+    assert (folder / "training" / "image_2" / "000000.png").exists()
+
+
 def test_corrupt_image_in_a_folder_is_skipped_or_stops(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], record: Record, monotakd: Callable[..., int]
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monotakd_ros.errors import OutputError
-from monotakd_ros.report.writer import write_report
+from monotakd_ros.report.writer import require_place_for_report, write_report
 
 
 def test_both_files_and_extra_ones(tmp_path: Path, make_report: Callable, make_picture: Callable) -> None:
@@ -37,6 +37,30 @@ def test_a_stranger_s_folder_is_left_alone(tmp_path: Path, make_report: Callable
     with pytest.raises(OutputError, match="left alone"):
         write_report(tmp_path, make_report(classes=[]), overwrite=True)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["training", "metadata.yaml", "thesis.tex"])
+def test_only_reports_and_nothing_but_reports_are_replaced(tmp_path: Path, make_report: Callable, name: str) -> None:
+    out = tmp_path / "out"
+    (out / "ImageSets").mkdir(parents=True)
+    (out / name).mkdir()
+    with pytest.raises(OutputError, match="left alone"):
+        write_report(out, make_report(classes=[]), overwrite=True)
+    for file in ("report.html", "report.json"):
+        (out / file).write_text("{}")
+    with pytest.raises(OutputError, match=r"holds more than a report \(ImageSets, "):
+        write_report(out, make_report(classes=[]), overwrite=True)
+    assert (out / name).is_dir()
+
+
+def test_a_report_that_holds_an_input_is_not_replaced(tmp_path: Path, make_report: Callable) -> None:
+    out = tmp_path / "out"
+    write_report(out, make_report(classes=[]), extra=lambda folder: (folder / "kitti_results").mkdir())
+    (tmp_path / "link").symlink_to(out / "kitti_results")
+    for given in (out / "kitti_results", out, tmp_path / "link"):
+        with pytest.raises(OutputError, match=f"would delete what is read from it, {given}"):
+            require_place_for_report(out, True, [given])
+    require_place_for_report(out, True, [tmp_path / "elsewhere"])
 
 
 def test_failures_leave_nothing(tmp_path: Path, make_report: Callable) -> None:
