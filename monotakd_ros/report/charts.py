@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from monotakd_ros.report.figure import (
     FAINT,
@@ -21,6 +20,8 @@ from monotakd_ros.report.figure import (
     SMALL_TEXT_PX,
     TEXT_PX,
     add_axes,
+    add_legend,
+    chart_id,
     class_colour,
     label_axes,
     new_figure,
@@ -40,7 +41,7 @@ MIN_POINTS = 5
 def precision_recall(name: str, curves: Mapping[str, Section], metric: str = "3d") -> str | None:
     """Precision against recall of one class; `curves` is strict/loose -> metric -> difficulty -> 41 precisions."""
     shown = [
-        (overlaps, difficulty, _until_zero(values))
+        (overlaps, difficulty, until_zero(values))
         for overlaps in ("strict", "loose")
         for difficulty in LINES
         if (values := (curves.get(overlaps) or {}).get(metric, {}).get(difficulty)) is not None
@@ -56,8 +57,8 @@ def precision_recall(name: str, curves: Mapping[str, Section], metric: str = "3d
         axes.plot(recall, 100 * values, color=colour, zorder=order, label=f"{overlaps}, {difficulty}", **style)
     axes.set(xlim=(0, 100), ylim=(0, 102))
     label_axes(axes, "Recall (%)", "Precision (%)")
-    _legend(figure, axes, columns=2)
-    return svg_from_figure(figure, _id("pr", name), f"Precision against recall of {name} in {metric.upper()}")
+    add_legend(figure, axes, columns=2)
+    return svg_from_figure(figure, chart_id("pr", name), f"Precision against recall of {name} in {metric.upper()}")
 
 
 def ap_by_distance(name: str, rows: Sequence[Section]) -> str | None:
@@ -79,8 +80,8 @@ def ap_by_distance(name: str, rows: Sequence[Section]) -> str | None:
     axes.set_ylim(0, next(top for top in (10, 20, 40, 60, 80, 103) if top > max(known) or top > 100))
     _category_ticks(axes, [f"{_short(row['group'])}\n{row['n_gt']}" for row in rows])
     label_axes(axes, "Distance (m), number of labelled objects", "AP (%)")
-    _legend(figure, axes, columns=2)
-    return svg_from_figure(figure, _id("distance", name), f"Average precision of {name} by distance")
+    add_legend(figure, axes, columns=2)
+    return svg_from_figure(figure, chart_id("distance", name), f"Average precision of {name} by distance")
 
 
 def error_along_ray(name: str, errors: Section) -> str | None:
@@ -102,7 +103,7 @@ def error_along_ray(name: str, errors: Section) -> str | None:
     )
     axes.text(0.99, 0.03, "too near", transform=axes.transAxes, ha="right", color=FAINT, fontsize=SMALL_TEXT_PX)
     label_axes(axes, "Distance (m)", "Error along the viewing ray (m)")
-    return svg_from_figure(figure, _id("ray", name), f"Error of {name} along the viewing ray against distance")
+    return svg_from_figure(figure, chart_id("ray", name), f"Error of {name} along the viewing ray against distance")
 
 
 def _draw_bands(axes: Axes, points: np.ndarray, bands: Sequence[Section]) -> None:
@@ -132,8 +133,8 @@ def yaw_by_distance(name: str, bands: Sequence[Section]) -> str | None:
     axes.set_ylim(0, max(5.0, 1.15 * float(np.nanmax(np.concatenate([full, axis])))))
     _category_ticks(axes, [f"{_band(band)}\n{band['count']}" for band in used])
     label_axes(axes, "Distance (m), number of boxes", "Median yaw error (degrees)")
-    _legend(figure, axes, columns=2)
-    return svg_from_figure(figure, _id("yaw", name), f"Median yaw error of {name} by distance")
+    add_legend(figure, axes, columns=2)
+    return svg_from_figure(figure, chart_id("yaw", name), f"Median yaw error of {name} by distance")
 
 
 def reliability(name: str, section: Section) -> str | None:
@@ -156,7 +157,9 @@ def reliability(name: str, section: Section) -> str | None:
     counts.bar(left, heights, right - left, align="edge", color=GREY, edgecolor=PAPER, lw=1)
     counts.set(xlim=(0, 1), yticks=[0, max(heights)])
     counts.set_xlabel("Score (bars: number of boxes)", color=INK, fontsize=TEXT_PX, labelpad=5)
-    return svg_from_figure(figure, _id("reliability", name), f"How often boxes of {name} are right against their score")
+    return svg_from_figure(
+        figure, chart_id("reliability", name), f"How often boxes of {name} are right against their score"
+    )
 
 
 def coverage(sections: Mapping[str, Section]) -> str | None:
@@ -176,7 +179,7 @@ def coverage(sections: Mapping[str, Section]) -> str | None:
         axes.plot(100 * _floats(section["levels"]), 100 * _floats(section["observed"]), label=label, **style)
     axes.set(xlim=(0, 100), ylim=(0, 102))
     label_axes(axes, "Claimed: ellipsoid should hold (%)", "Observed: true centre lies inside (%)")
-    _legend(figure, axes, columns=3)
+    add_legend(figure, axes, columns=3)
     return svg_from_figure(figure, "coverage", "Observed against claimed coverage of the predicted position covariance")
 
 
@@ -217,7 +220,7 @@ def _limit_colour(name: str, overlaps: str) -> tuple[str, int]:
     return (class_colour(name), 3) if overlaps == "strict" else (GREY, 2)
 
 
-def _until_zero(values: Sequence[float]) -> np.ndarray:
+def until_zero(values: Sequence[float]) -> np.ndarray:
     """The curve as far as anything is found, with the fall to zero."""
     curve = np.array(values, dtype=np.float64)
     return curve[: int(np.argmax(curve <= 0)) + 1] if (curve <= 0).any() else curve
@@ -228,24 +231,6 @@ def _category_ticks(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_xlim(-0.4, len(labels) - 0.6)
     axes.set_xticks(range(len(labels)))
     axes.set_xticklabels(labels, linespacing=1.35)
-
-
-def _legend(figure: Figure, axes: Axes, columns: int) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="lower center",
-        ncol=columns,
-        frameon=False,
-        fontsize=SMALL_TEXT_PX,
-        labelcolor=INK,
-        handlelength=2.6,
-        columnspacing=1.6,
-        labelspacing=0.35,
-        borderpad=0.1,
-        bbox_to_anchor=(0.5, 0.0),
-    )
 
 
 def _floats(values: Sequence[float | None]) -> np.ndarray:
@@ -259,10 +244,3 @@ def _band(band: Section) -> str:
 def _short(group: str) -> str:
     """A tick has no room for the unit, which is in the axis's title."""
     return group.replace(" m", "").replace("-", "–").replace("over ", "> ").replace("$", r"\$")
-
-
-def _id(kind: str, name: str) -> str:
-    """For use in an HTML id: any other character is written as its number."""
-    return f"{kind}-" + "".join(
-        letter if letter.isascii() and letter.isalnum() else f"_{ord(letter):x}" for letter in name
-    )

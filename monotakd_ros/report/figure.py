@@ -84,6 +84,32 @@ def label_axes(axes: Axes, x: str, y: str) -> None:
     axes.set_title(y, loc="left", color=INK, fontsize=TEXT_PX, pad=9, x=0.0)
 
 
+def add_legend(figure: Figure, axes: Axes, columns: int) -> None:
+    """The names of what is drawn, at the figure's foot."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="lower center",
+        ncol=columns,
+        frameon=False,
+        fontsize=SMALL_TEXT_PX,
+        labelcolor=INK,
+        handlelength=2.6,
+        columnspacing=1.6,
+        labelspacing=0.35,
+        borderpad=0.1,
+        bbox_to_anchor=(0.5, 0.0),
+    )
+
+
+def chart_id(kind: str, name: str) -> str:
+    """An HTML id for the chart of one class: what an id cannot hold is written as its number."""
+    return f"{kind}-" + "".join(
+        letter if letter.isascii() and letter.isalnum() else f"_{ord(letter):x}" for letter in name
+    )
+
+
 def svg_from_figure(figure: Figure, name: str, title: str) -> str:
     """The figure as an `<svg>` element for a page.
 

@@ -44,6 +44,11 @@ def interval(bounds: Sequence[float] | None, digits: int = 1) -> str:
     return "" if bounds is None else f"{number(bounds[0], digits)}–{number(bounds[1], digits)}"
 
 
+def signed_interval(bounds: Sequence[float], digits: int = 1) -> str:
+    """E.g. "−0.4 to +2.1"."""
+    return f"{signed(bounds[0], digits)} to {signed(bounds[1], digits)}"
+
+
 def listing(words: Sequence[str]) -> str:
     """E.g. "Car, Pedestrian and Cyclist"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -11,7 +11,8 @@ import pytest
 
 from monotakd_ros.evaluation.kitti_ap import kitti_ap
 from monotakd_ros.report import wording
-from monotakd_ros.report.page import _shipped, render
+from monotakd_ros.report.page import render
+from monotakd_ros.report.page_template import shipped
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 OPTIONAL = {
@@ -164,7 +165,7 @@ def test_ended_lists_say_how_many_more(make_report: Callable) -> None:
 def test_text_and_charts_can_be_read_in_both_themes() -> None:
     """WCAG: 4.5 for text, 3 for lines and dots, against the page and (text) the panels."""
     light, dark = (
-        dict(re.findall(r"--([\w-]+): (#\w{6});", part)) for part in _shipped("page.css").split("dark) {")[:2]
+        dict(re.findall(r"--([\w-]+): (#\w{6});", part)) for part in shipped("page.css").split("dark) {")[:2]
     )
     for theme in (light, light | dark):
         for name in ("ink", "faint", "accent", "car", "pedestrian", "cyclist", "other"):
