@@ -99,7 +99,7 @@ def _verdict(item: Difference) -> str:
 def _conclusion(comparison: Comparison) -> str:
     first = next((item for item in comparison.differences if _is_headline(item) and item.cell.metric == "3d"), None)
     if first is None:
-        return "no ground truth to compare with"
+        return "nothing to compare: no ground truth of moderate difficulty of a class that both reports evaluated"
     name = f"{first.cell.class_name} 3D moderate (strict)"
     if first.is_beyond_noise:
         return f"{name}: {_verdict(first)}, beyond noise"

@@ -11,12 +11,13 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from monotakd_ros.cli.argument_types import positive_int
+from monotakd_ros.cli.argument_types import finite, positive_int
 from monotakd_ros.cli.evaluate_report import summary
 from monotakd_ros.cli.main import EXIT_DONE, EXIT_INTERRUPTED
 from monotakd_ros.cli.resampling_arguments import add_resampling_arguments, resampling_from
 from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
 from monotakd_ros.config import Amp
+from monotakd_ros.data.kitti_text import kitti_type
 from monotakd_ros.data.source import open_source
 from monotakd_ros.detector import Detector
 from monotakd_ros.errors import ConfigError, OutputError
@@ -85,7 +86,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--score",
-        type=float,
+        type=finite,
         metavar="S",
         help="operating score for errors, coverage and pictures (default: that of best F1 for each class)",
     )
@@ -154,7 +155,7 @@ def _add_bag_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--detections-topic", metavar="TOPIC", help="which Detection3DArray (default: the single one)")
     group.add_argument(
         "--tolerance",
-        type=float,
+        type=finite,
         default=0.05,
         metavar="S",
         help="largest time between boxes and the ground truth they are compared with, s (default: 0.05)",
@@ -250,7 +251,7 @@ def figures_bar(num_classes: int, shown: bool = True) -> Iterator[Callable[[], N
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = tuple(dict.fromkeys(kitti_type(name.strip()) for name in text.split(",") if name.strip()))
     if not names:
         raise argparse.ArgumentTypeError(f"expected class names with commas between them, got {text!r}")
     return names

@@ -12,8 +12,8 @@ from monotakd_ros.evaluation.precision_events import PrecisionEvents
 from monotakd_ros.frame import DONT_CARE, NO_LOCATION
 
 NEIGHBOURS = {"car": "van", "pedestrian": "person_sitting"}
-STRICT_OVERLAP = {"Car": 0.7}
-LOOSE_OVERLAP = {"Car": 0.5}
+STRICT_OVERLAP = {"car": 0.7}
+LOOSE_OVERLAP = {"car": 0.5}
 OTHER_STRICT_OVERLAP, OTHER_LOOSE_OVERLAP = 0.5, 0.25
 
 
@@ -47,8 +47,8 @@ DIFFICULTIES = {"easy": EASY, "moderate": MODERATE, "hard": HARD}
 def overlap_limit(class_name: str, metric: str, overlaps: str) -> float:
     """The overlap a match must exceed: "strict" is the benchmark's; "loose" relaxes bev and 3d."""
     if overlaps == "loose" and metric in ("bev", "3d"):
-        return LOOSE_OVERLAP.get(class_name, OTHER_LOOSE_OVERLAP)
-    return STRICT_OVERLAP.get(class_name, OTHER_STRICT_OVERLAP)
+        return LOOSE_OVERLAP.get(class_name.lower(), OTHER_LOOSE_OVERLAP)
+    return STRICT_OVERLAP.get(class_name.lower(), OTHER_STRICT_OVERLAP)
 
 
 @dataclass(frozen=True, eq=False)

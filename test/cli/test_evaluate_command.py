@@ -119,6 +119,13 @@ def test_the_data_are_never_replaced_by_their_report(
     assert (drive / "training" / "image_2" / "000000.png").exists()
 
 
+def test_case_of_classes_does_not_matter(monotakd: Monotakd, sides: tuple[Path, Path], tmp_path: Path) -> None:
+    words = ("evaluate", "--results", sides[0], "--labels", sides[1], *QUICK)
+    for name, classes in (("a", "Car"), ("b", "car,CAR")):
+        assert monotakd(*words, "--classes", classes, "--out", tmp_path / name) == 0
+    assert report_of(tmp_path / "b")["kitti_ap"] == report_of(tmp_path / "a")["kitti_ap"]
+
+
 def test_existing_report_is_kept_without_overwrite(
     monotakd: Monotakd, sides: tuple[Path, Path], tmp_path: Path, capsys
 ) -> None:
@@ -144,6 +151,7 @@ def test_existing_report_is_kept_without_overwrite(
         (("--results", "a", "--labels", "b", "--class-map", "bicycle"), "expected FROM=TO"),
         (("--results", "a", "--labels", "b", "--classes", ","), "expected class names"),
         (("--results", "a", "--labels", "b", "--block-frames", "0"), "expected a number >= 1"),
+        (("--results", "a", "--labels", "b", "--score", "nan"), "expected a finite number"),
     ],
 )
 def test_wrong_arguments_are_one_clear_line(

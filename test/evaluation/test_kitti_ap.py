@@ -95,6 +95,14 @@ def test_perfect_results_score_one_hundred() -> None:
         assert result["strict"]["Car"][metric]["R40"] == pytest.approx([100.0] * 3)
 
 
+def test_case_of_an_evaluated_class_does_not_change_its_overlap_limit() -> None:
+    truth, shifted = many(cars([0.0])), many(cars([1.0]))  # overlap 3 / 5
+    for name in ("Car", "car"):
+        result = kitti_ap(truth, shifted, [name])
+        assert result["strict"][name]["3d"]["R40"] == pytest.approx([0.0] * 3)
+        assert result["loose"][name]["3d"]["R40"] == pytest.approx([100.0] * 3)
+
+
 def test_half_of_the_detections_wrong_halves_the_precision() -> None:
     result = figures(many(cars([0.0])), many(cars([0.0, 20.0])))
     assert result == pytest.approx([50.0] * 3)
