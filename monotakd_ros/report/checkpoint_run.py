@@ -87,7 +87,7 @@ def gather_checkpoint(
         frames=tuple(progress.frames),
         run={
             "mode": "checkpoint",
-            "title": f"{checkpoint.file} on {', '.join(source.name for source in sources)}",
+            "title": f"{checkpoint.file} on {_names_of(sources)}",
             "checkpoint": {**vars(checkpoint), "config": detector.config.name},
             "device": device_name(detector.device),
             "amp": detector.amp,
@@ -187,6 +187,12 @@ def _name(source: FrameSource, frame_name: str, sources: Sequence[FrameSource]) 
     alike = [other for other in sources if other.name == source.name]
     number = f"-{alike.index(source) + 1}" if len(alike) > 1 else ""
     return f"{source.name}{number}/{frame_name}"
+
+
+def _names_of(sources: Sequence[FrameSource]) -> str:
+    """For a title: all of two, the first of more."""
+    names = [source.name for source in sources]
+    return " and ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} others"
 
 
 def _has_stamps(source: FrameSource) -> bool:

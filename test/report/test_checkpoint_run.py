@@ -111,6 +111,7 @@ def test_frames_of_several_sources_are_named_by_source() -> None:
     sources = [ListSource([make_frame(0)], "a"), ListSource([make_frame(0)], "b"), ListSource([make_frame(1)], "b")]
     gathered = gather_checkpoint(DETECTOR, NAME, sources)
     assert [frame.name for frame in gathered.frames] == ["a/000000", "b-1/000000", "b-2/000001"]
+    assert gathered.run["title"] == "tiny.pt on a and 2 others"
     scenes = gathered.scenes(["b-2/000001", "a/000000", "a/000007"])
     assert {name: scene.image[0, 0, 0] for name, scene in scenes.items()} == {"a/000000": 0, "b-2/000001": 1}
 
