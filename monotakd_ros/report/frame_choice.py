@@ -63,8 +63,8 @@ def choose_frames(
     verdicts = judge(frames, scores)
     ranks: dict[Kind, list[int]] = {
         "confident_wrong": _ranked(_worst_score(frame, item) for frame, item in zip(frames, verdicts)),
-        "worst": _ranked(_badness(item) for item in verdicts),
-        "best": _ranked(_goodness(item) for item in verdicts),
+        "worst": _ranked(_badness(item) or None for item in verdicts),
+        "best": _ranked(_goodness(item) or None for item in verdicts),
     }
     spacing = min(SPACING, len(frames) // (SPACING * max(count, 1)))
     chosen: dict[Kind, list[int]] = {kind: [] for kind in ranks}
@@ -76,10 +76,10 @@ def choose_frames(
     return [_choice(kind, frames[index], verdicts[index]) for kind in kinds for index in chosen[kind]]
 
 
-def _ranked(keys: Iterable[float]) -> list[int]:
-    """Indices by falling key; those of key <= 0 do not qualify."""
-    keys = list(keys)
-    return [index for index in sorted(range(len(keys)), key=lambda i: -keys[i]) if keys[index] > 0]
+def _ranked(keys: Iterable[float | None]) -> list[int]:
+    """Indices by falling key; those of key None do not qualify."""
+    qualified = [(index, key) for index, key in enumerate(keys) if key is not None]
+    return [index for index, _ in sorted(qualified, key=lambda item: -item[1])]
 
 
 def _next(ranked: list[int], taken: set[int], same_kind: list[int], spacing: int) -> list[int]:
@@ -97,8 +97,8 @@ def _badness(verdict: FrameVerdict) -> float:
     return mistakes + (1.0 / (2.0 + verdict.num_right) if mistakes else 0.0)
 
 
-def _worst_score(frame: EvaluationFrame, verdict: FrameVerdict) -> float:
-    return float(frame.results.score[verdict.wrong].max()) if verdict.wrong.any() else 0.0
+def _worst_score(frame: EvaluationFrame, verdict: FrameVerdict) -> float | None:
+    return float(frame.results.score[verdict.wrong].max()) if verdict.wrong.any() else None
 
 
 def _choice(kind: Kind, frame: EvaluationFrame, verdict: FrameVerdict) -> Choice:
@@ -110,7 +110,7 @@ def _choice(kind: Kind, frame: EvaluationFrame, verdict: FrameVerdict) -> Choice
     if not candidates.any():
         return Choice(kind, frame.name, f"{found}, {wrong}", verdict)
     named = int(np.argmax(np.where(candidates, frame.results.score, -np.inf)))
-    box = describe_wrong(frame, named)
+    box = describe_wrong(frame, named) + ("" if verdict.shown[named] else ", under the operating score")
     text = f"{found}, {wrong}; the surest: {box}" if kind == "worst" else f"{box}; {found}, {wrong}"
     return Choice(kind, frame.name, text, verdict, named)
 

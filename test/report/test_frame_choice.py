@@ -115,7 +115,14 @@ def test_the_text_tells_what_is_near(make_frame: Callable) -> None:
 def test_a_wrong_box_below_the_operating_score_is_named_but_not_counted(make_frame: Callable) -> None:
     frame = make_frame("a", [("Car", 0, 10)], [("Car", 0, 10, 0.9), ("Car", 0, 40, 0.3)])
     assert [(choice.kind, choice.named) for choice in choose_frames([frame], CAR, 1)] == [("confident_wrong", 1)]
-    assert choose_frames([frame], CAR, 1)[0].text.endswith("1 of 1 found, none wrong")
+    text = choose_frames([frame], CAR, 1)[0].text
+    assert text.endswith("where nothing is labelled, under the operating score; 1 of 1 found, none wrong")
+
+
+def test_scores_below_zero_have_a_most_confident_mistake_too(make_frame: Callable) -> None:
+    frames = [make_frame(str(score), [("Car", 0, 10)], [("Car", 0, 40, score)]) for score in (-3.0, -0.5, -7.0)]
+    chosen = [item for item in choose_frames(frames, {"Car": -5.0}, 1) if item.kind == "confident_wrong"]
+    assert [(item.name, item.named) for item in chosen] == [("-0.5", 0)]
 
 
 def test_few_frames_are_each_shown_once_and_flawless_ones_are_only_best(make_frame: Callable) -> None:
