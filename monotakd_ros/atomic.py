@@ -116,6 +116,18 @@ def refuse_to_lose(target: Path, overwrite: bool, inputs: Iterable[Path] = ()) -
             raise OutputError(f"{target}: replacing it would delete what is read from it, {path}; choose another name")
 
 
+def require_free_file(target: Path, overwrite: bool) -> None:
+    """Check that a file may be written to `target`, before the work that makes its content.
+
+    Raises:
+        OutputError: it exists and may not be replaced, or is a folder.
+    """
+    if target.is_dir():
+        raise OutputError(f"{target}: expected the name of a file to write, found a folder")
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target}: exists already; pass --overwrite to replace it, or choose another name")
+
+
 def _is_our_kind(folder: Path) -> bool:
     names = {item.name for item in folder.iterdir()}
     return not names or any(content <= names for content in OUR_FOLDERS)

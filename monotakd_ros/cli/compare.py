@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from monotakd_ros.atomic import atomic_path
+from monotakd_ros.atomic import atomic_path, require_free_file
 from monotakd_ros.cli.evaluate import figures_bar
+from monotakd_ros.cli.main import EXIT_DONE
 from monotakd_ros.cli.resampling_arguments import add_resampling_arguments, resampling_from
-from monotakd_ros.errors import ConfigError
+from monotakd_ros.errors import ConfigError, OutputError
 from monotakd_ros.evaluation.bootstrap import Difference
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES
 from monotakd_ros.report.comparison import Comparison, compare_reports
+from monotakd_ros.report.comparison_page import render_comparison
+from monotakd_ros.report.comparison_wording import conclusion, verdict
 
 DESCRIPTION = """\
 Compare two reports of `monotakd evaluate` on the same frames, figure by figure: AP (R40) of A and B, and the 95 %
@@ -25,7 +29,8 @@ other roads than those recorded, nor about the luck of training (for that, train
 EPILOG = """\
 examples:
   monotakd compare report_before report_after
-  monotakd compare report_before report_after --all --json difference.json
+  monotakd compare report_before report_after --html difference.html
+  monotakd compare report_before report_after --all --json difference.json --overwrite
 
 The difference of an honest comparison is one that was named before looking: of twenty figures, one leaves zero out
 by chance. Exit code: 0 whatever the outcome.
@@ -44,24 +49,48 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("a", type=Path, metavar="REPORT_A", help="folder of a report")
     parser.add_argument("b", type=Path, metavar="REPORT_B", help="folder of the other")
     parser.add_argument("--all", action="store_true", help="every figure, not only moderate 3D and BEV")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all of it here")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write a page to look at: charts, all figures, runs"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures, for programs")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE where it exists")
     parser.add_argument("--allow-missing", action="store_true", help="compare the frames that both reports have")
     add_resampling_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare and print."""
-    resampling = resampling_from(args)
-    if not resampling.resamples:
-        raise ConfigError("--resamples: expected at least 1, got 0: without draws there is no noise to compare with")
+    """Compare, write what is asked for, and print."""
+    _require_places(args)
     with figures_bar(len(KITTI_CLASSES)) as step:
-        comparison = compare_reports(args.a, args.b, resampling, args.allow_missing, step)
+        comparison = compare_reports(args.a, args.b, resampling_from(args), args.allow_missing, step)
+    written = _contents(args, comparison)
+    with ExitStack() as together:
+        for out, content in written.items():
+            together.enter_context(atomic_path(out)).write_text(content, encoding="utf-8")
+    print("\n".join([_text(comparison, args.all), *(f"written: {out}" for out in written)]))
+    return EXIT_DONE
+
+
+def _require_places(args: argparse.Namespace) -> None:
+    """Before the work: every file may be written, and no report loses its own."""
+    outputs = [out for out in (args.html, args.json) if out is not None]
+    if len({out.resolve() for out in outputs}) < len(outputs):
+        raise ConfigError(f"--html and --json: expected two files, got {outputs[0]} for both")
+    for out in outputs:
+        require_free_file(out, args.overwrite)
+        if out.resolve().parent in (args.a.resolve(), args.b.resolve()):
+            raise OutputError(f"{out}: lies in a report, which holds nothing but its own files; choose another place")
+
+
+def _contents(args: argparse.Namespace, comparison: Comparison) -> dict[Path, str]:
+    """What is to be written where; all of it is made before any of it is written."""
+    contents = {}
+    if args.html is not None:
+        contents[args.html] = render_comparison(comparison)
     if args.json is not None:
-        with atomic_path(args.json) as path:
-            path.write_text(json.dumps(comparison.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    print(_text(comparison, args.all))
-    return 0
+        contents[args.json] = json.dumps(comparison.to_dict(), indent=1, allow_nan=False) + "\n"
+    return contents
 
 
 def _text(comparison: Comparison, every: bool) -> str:
@@ -76,7 +105,7 @@ def _text(comparison: Comparison, every: bool) -> str:
         f"{'AP (R40, %)':<34}{'A':>8}{'B':>8}{'B - A':>8}{'95 % interval':>18}  verdict",
         *(_row(item) for item in shown),
     ]
-    return "\n".join([*lines, _conclusion(comparison)])
+    return "\n".join([*lines, conclusion(comparison)])
 
 
 def _is_headline(item: Difference) -> bool:
@@ -87,20 +116,4 @@ def _row(item: Difference) -> str:
     cell = item.cell
     name = f"{cell.class_name} {cell.metric.upper()} {cell.overlaps} {cell.difficulty}"
     interval = f"{item.low:+.1f} to {item.high:+.1f}"
-    return f"{name:<34}{item.a:8.1f}{item.b:8.1f}{item.b - item.a:+8.1f}{interval:>18}  {_verdict(item)}"
-
-
-def _verdict(item: Difference) -> str:
-    if not item.is_beyond_noise:
-        return "within noise"
-    return "B is better" if item.low > 0 else "A is better"
-
-
-def _conclusion(comparison: Comparison) -> str:
-    first = next((item for item in comparison.differences if _is_headline(item) and item.cell.metric == "3d"), None)
-    if first is None:
-        return "nothing to compare: no ground truth of moderate difficulty of a class that both reports evaluated"
-    name = f"{first.cell.class_name} 3D moderate (strict)"
-    if first.is_beyond_noise:
-        return f"{name}: {_verdict(first)}, beyond noise"
-    return f"{name}: the difference is within noise"
+    return f"{name:<34}{item.a:8.1f}{item.b:8.1f}{item.b - item.a:+8.1f}{interval:>18}  {verdict(item)}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from monotakd_ros.atomic import require_free_file
 from monotakd_ros.config_file import load_config
 from monotakd_ros.errors import CheckpointError, ConfigError, OutputError
 from monotakd_ros.network.checkpoint import KINDS, STUDENT, TEACHER, save_checkpoint
@@ -88,12 +89,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_free(out: Path, official: Path, overwrite: bool) -> None:
-    if out.is_dir():
-        raise OutputError(f"{out}: expected the name of a file to write, found a folder")
     if out.exists() and official.exists() and out.samefile(official):
         raise OutputError(f"{out}: is the official file itself; choose another name")
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; pass --overwrite to replace it, or choose another name")
+    require_free_file(out, overwrite)
 
 
 def _metadata(official: OfficialFile, converted: Converted, kind: str) -> dict[str, Any]:

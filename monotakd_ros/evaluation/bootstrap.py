@@ -64,7 +64,8 @@ def ap_intervals(
         on_cell: called after each figure, for a progress bar.
 
     Returns:
-        "strict" | "loose" -> class -> metric -> [[low, high] or None for easy, moderate, hard], per cent.
+        "strict" | "loose" -> class -> metric -> [[low, high] or None for easy, moderate, hard], per cent. None also
+        where no result is right: draws of nothing but zeros would look like certainty.
     """
     weights = resampling.weights(scores.pairs.truth.num_frames)
     known: dict[int, tuple[float, float]] = {}
@@ -84,7 +85,7 @@ def _interval(
     known: dict[tuple, list[float]],
 ) -> list[float] | None:
     """The interval of one cell; 2d and aos, the same for strict and loose overlaps, are computed once."""
-    if not scores.is_evaluated(cell) or not len(weights) or not weights.shape[1]:
+    if not scores.is_evaluated(cell) or not len(weights) or not len(scores.events(cell).hit_score):
         return None
     key = (id(scores.events(cell)), cell.metric)
     if key not in known:

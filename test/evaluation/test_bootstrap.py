@@ -98,6 +98,13 @@ def test_no_resamples_and_no_frames_give_no_interval() -> None:
     assert ap_intervals(KittiScores([], [], ["Car"]), Resampling(resamples=5))["strict"]["Car"]["3d"] == [None] * 3
 
 
+def test_a_class_without_hits_has_no_interval() -> None:
+    truth, results = [car(0.0)] * 20, [car(0.9, offset_m=9.0)] * 20
+    intervals = ap_intervals(KittiScores(truth, results, ["Car"]), Resampling(resamples=10))
+    assert intervals["strict"]["Car"]["3d"] == [None] * 3
+    assert intervals["strict"]["Car"]["2d"][1] is not None
+
+
 def moderate(differences: list, metric: str = "3d"):
     return next(d for d in differences if d.cell == ("strict", "Car", metric, "moderate"))
 

@@ -1,9 +1,11 @@
-"""A made-up but plausible report, and made-up frames, for tests of the report's page, charts and pictures."""
+"""A made-up but plausible report, made-up frames and a reader of pages, for tests of the report's rooms."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from html.parser import HTMLParser
 from typing import Any
 
 import cv2
@@ -22,6 +24,59 @@ STRENGTH = {"Car": 1.0, "Pedestrian": 0.45, "Cyclist": 0.3}
 COUNTS = {"Car": [411, 988, 1502], "Pedestrian": [104, 180, 230], "Cyclist": [22, 31, 40]}
 METRIC_AP = {"2d": 84.0, "aos": 80.0, "bev": 26.0, "3d": 18.4}
 GREATEST_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced, and collects what matters."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.words: list[str] = []
+        self.headings: list[int] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        assert len(values) == len(attrs), f"an attribute of <{tag}> is given twice"
+        self.tags.append(tag)
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values[key] for key in ("href", "src", "action", "data", "srcset") if key in values]
+        self.images += [values] if tag == "img" else []
+        self.headings += [int(tag[1])] if re.fullmatch("h[1-6]", tag) else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open, f"</{tag}> closes nothing"
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="session")
+def read_page() -> Callable[[str], Page]:
+    """Parses a page, which must be balanced, into what matters of it."""
+    return Page
 
 
 @pytest.fixture(scope="session")
