@@ -20,6 +20,7 @@ from monotakd_ros.data.kitti_text import (
     LabelLine,
     format_matrix,
     ground_truth_lines,
+    has_shares,
     is_tracking_flag,
     label_lines,
 )
@@ -76,7 +77,7 @@ def ground_truth_from_text(text: str, where: str) -> ReadGroundTruth:
     return ReadGroundTruth(
         frame=_kitti_frame(lines),
         flags=np.array([is_tracking_flag(word) for word in written], dtype=bool),
-        has_shares=any(not word.lstrip("+-").isdigit() for word in written),
+        has_shares=has_shares(written),
     )
 
 

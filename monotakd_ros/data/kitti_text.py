@@ -6,7 +6,7 @@ files of this room. Numbers are written with enough digits to come back unchange
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -90,8 +90,13 @@ def is_tracking_flag(truncation: str) -> bool:
     return truncation.isdigit() and int(truncation) > 0
 
 
+def has_shares(written: Iterable[str]) -> bool:
+    """Whether any truncation is written with decimals: then whole numbers beside it are shares, too."""
+    return any(not word.lstrip("+-").isdigit() for word in written)
+
+
 def labels_from_text(text: str, cam_T_lidar: np.ndarray, where: str) -> Labels3D:
-    """Parse the lines of a `label_2` file. A tracking flag as truncation becomes -1, unknown.
+    """Parse the lines of a `label_2` file. A tracking flag as truncation becomes -1, unknown; see `has_shares`.
 
     Args:
         text: the file's content.
@@ -105,7 +110,8 @@ def labels_from_text(text: str, cam_T_lidar: np.ndarray, where: str) -> Labels3D
     objects = [line for line in lines if not line.is_dont_care]
     dont_care = [line.numbers[3:7] for line in lines if line.is_dont_care]
     table = np.array([line.numbers for line in objects], dtype=np.float64).reshape(-1, NUM_LABEL_FIELDS - 1)
-    flags = np.array([is_tracking_flag(line.words[0]) for line in objects], dtype=bool)
+    written = [line.words[0] for line in objects]
+    flags = np.array([is_tracking_flag(word) and not has_shares(written) for word in written], dtype=bool)
     return Labels3D(
         boxes_lidar=lidar_boxes_from_kitti(table[:, 7:10], table[:, 10:13], table[:, 13], cam_T_lidar),
         class_names=tuple(line.name for line in objects),

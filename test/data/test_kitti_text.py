@@ -120,3 +120,12 @@ def test_a_tracking_flag_is_no_share(written, read):
     line = CAR.replace(" 0.10 ", f" {written} ", 1)
     assert line.split()[1] == written
     assert labels_from_text(line, AXES, "x").truncation.tolist() == [read]
+
+
+def test_a_whole_number_beside_decimals_is_a_share() -> None:
+    """As written by %g, which leaves the decimals of 1.00 out."""
+    line = "Car {} 0 -1.5 10 20 30 40 1.5 1.6 3.9 1 1.7 20 0.1\n"
+    labels = labels_from_text(line.format("1") + line.format("0.25"), nominal_cam_T_lidar(), "label_2/000001.txt")
+    assert labels.truncation.tolist() == [1.0, 0.25]
+    alone = labels_from_text(line.format("1") + line.format("0"), nominal_cam_T_lidar(), "label_2/000001.txt")
+    assert alone.truncation.tolist() == [-1.0, 0.0]
