@@ -213,14 +213,21 @@ def test_other_scores_sizes_and_classes_are_defined(monotakd: Monotakd, tmp_path
     assert report["kitti_ap"]["strict"]["Car"]["3d"]["R40"][1] < 100.0
 
 
-def test_compare_says_who_is_better(monotakd: Monotakd, tmp_path: Path, capsys) -> None:
+@pytest.fixture
+def weak_and_strong(monotakd: Monotakd, tmp_path: Path, capsys) -> tuple[Path, Path]:
+    """Reports of two detectors on the same frames."""
     for name, share in (("weak", 0.3), ("strong", 1.0)):
         results, labels = write_sides(tmp_path / name, 60, share)
-        assert (
-            monotakd("evaluate", "--results", results, "--labels", labels, "--out", tmp_path / f"r_{name}", *QUICK) == 0
-        )
+        words = ("--results", results, "--labels", labels, "--out", tmp_path / f"r_{name}", *QUICK)
+        assert monotakd("evaluate", *words) == 0
     capsys.readouterr()
-    weak, strong = tmp_path / "r_weak", tmp_path / "r_strong"
+    return tmp_path / "r_weak", tmp_path / "r_strong"
+
+
+def test_compare_says_who_is_better(
+    monotakd: Monotakd, weak_and_strong: tuple[Path, Path], tmp_path: Path, capsys
+) -> None:
+    weak, strong = weak_and_strong
     assert monotakd("compare", weak, strong, "--resamples", 50, "--json", tmp_path / "difference.json") == 0
     assert "Car 3D moderate (strict): B is better, beyond noise" in capsys.readouterr().out
     rows = json.loads((tmp_path / "difference.json").read_text())["differences"]
@@ -234,6 +241,62 @@ def test_compare_says_who_is_better(monotakd: Monotakd, tmp_path: Path, capsys) 
     assert "expected a report of `monotakd evaluate`" in capsys.readouterr().err
     assert monotakd("compare", weak, strong, "--resamples", 0) == 1
     assert "--resamples" in capsys.readouterr().err
+
+
+def test_compare_writes_a_page_and_replaces_only_on_demand(
+    monotakd: Monotakd, weak_and_strong: tuple[Path, Path], tmp_path: Path, capsys
+) -> None:
+    page, figures = tmp_path / "new" / "page.html", tmp_path / "new" / "figures.json"
+    words = ("compare", *weak_and_strong, "--resamples", 20)
+    assert monotakd(*words, "--html", page, "--json", figures) == 0
+    assert str(page) in capsys.readouterr().out
+    assert "B (results) is better" not in page.read_text(), "two reports of one name go by their folders"
+    assert f"B (results ({weak_and_strong[1]})) is better" in page.read_text()
+    assert sorted(path.name for path in page.parent.iterdir()) == ["figures.json", "page.html"]
+    page.write_text("earlier")
+    for option, path in (("--html", page), ("--json", figures)):
+        before = path.read_bytes()
+        assert monotakd(*words, option, path) == 1
+        assert "--overwrite" in capsys.readouterr().err
+        assert path.read_bytes() == before
+    assert monotakd(*words, "--html", page, "--overwrite") == 0
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("html", "json_name", "message"),
+    [
+        ("r_weak/page.html", "a.json", "lies in a report"),
+        ("one", "one", "expected two files"),
+        ("r_weak", "a.json", "found a folder"),
+    ],
+)
+def test_compare_loses_nothing(
+    monotakd: Monotakd,
+    weak_and_strong: tuple[Path, Path],
+    tmp_path: Path,
+    capsys,
+    html: str,
+    json_name: str,
+    message: str,
+) -> None:
+    words = ("--html", tmp_path / html, "--json", tmp_path / json_name, "--overwrite")
+    assert monotakd("compare", *weak_and_strong, *words) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / json_name).exists()
+
+
+def test_interrupted_compare_leaves_nothing(
+    monotakd: Monotakd, weak_and_strong: tuple[Path, Path], tmp_path: Path, monkeypatch
+) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("monotakd_ros.atomic._flush", interrupt)
+    (tmp_path / "out").mkdir()
+    words = ("--html", tmp_path / "out" / "page.html", "--json", tmp_path / "out" / "figures.json")
+    assert monotakd("compare", *weak_and_strong, "--resamples", 5, *words) == 130
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_interrupt_scores_what_is_done(record: Record, checkpoint: Path, tmp_path: Path) -> None:

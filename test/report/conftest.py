@@ -1,4 +1,4 @@
-"""A made-up but plausible report, made-up frames and a reader of pages, for tests of the report's rooms."""
+"""A made-up but plausible report, made-up frames and a reader of pages, for tests of pages, charts and pictures."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
+        self.html = html
         self.open: list[str] = []
         self.ids: list[str] = []
         self.links: list[str] = []
@@ -71,6 +72,20 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return re.sub(r"\s+", " ", " ".join(self.words))
+
+    def needs_nothing_from_outside(self) -> bool:
+        inside = all(link.startswith(("#", "data:image/jpeg;base64,")) for link in self.links)
+        fetched = {"script", "link", "iframe", "object", "base"}.intersection(self.tags)
+        return inside and not fetched and "@import" not in self.html and not re.search(r"url\((?!#)", self.html)
+
+    def links_lead_somewhere(self) -> bool:
+        targets = {link[1:] for link in self.links if link.startswith("#")}
+        return len(self.ids) == len(set(self.ids)) and targets <= set(self.ids)
+
+    def headings_skip_no_level(self) -> bool:
+        pairs = zip(self.headings, self.headings[1:])
+        steps = all(after - before <= 1 for before, after in pairs if before > 1)
+        return self.headings[0] == 1 and self.headings.count(1) == 1 and steps
 
 
 @pytest.fixture(scope="session")
