@@ -19,8 +19,13 @@ NOTHING = "nothing to compare: no ground truth of moderate difficulty of a class
 def verdict(item: Difference) -> str:
     """E.g. "B is better"."""
     if not item.is_beyond_noise:
-        return "within noise"
+        return "both at zero" if _is_empty(item) else "within noise"
     return "B is better" if item.low > 0 else "A is better"
+
+
+def _is_empty(item: Difference) -> bool:
+    """Whether neither is ever right: draws of nothing but zeros look like certainty, and are none."""
+    return not any((item.a, item.b, item.low, item.high))
 
 
 def conclusion(comparison: Comparison) -> str:
@@ -29,9 +34,9 @@ def conclusion(comparison: Comparison) -> str:
     if item is None:
         return NOTHING
     name = f"{item.cell.class_name} 3D moderate (strict)"
-    return (
-        f"{name}: {verdict(item)}, beyond noise" if item.is_beyond_noise else f"{name}: the difference is within noise"
-    )
+    if item.is_beyond_noise:
+        return f"{name}: {verdict(item)}, beyond noise"
+    return f"{name}: {'A and B are both at zero' if _is_empty(item) else 'the difference is within noise'}"
 
 
 def headline(comparison: Comparison) -> str:
@@ -46,6 +51,8 @@ def headline(comparison: Comparison) -> str:
     if item.is_beyond_noise:
         better = _side(comparison, b=item.low > 0)
         return f"{figure}: {better} is better by {size}, which is beyond noise ({bounds})."
+    if _is_empty(item):
+        return f"{figure}: A and B are both at zero, so this figure cannot tell them apart."
     if item.a == item.b:
         return f"{figure}: A and B are equal; there is no difference beyond noise ({bounds})."
     ahead = _side(comparison, b=item.b > item.a)
@@ -70,13 +77,11 @@ def noise_sentences(resampling: Resampling) -> tuple[str, str, str]:
 
 
 def tally(differences: Sequence[Difference]) -> str:
-    """How many figures say what, e.g. "Of 18 figures, B is better in 12, A in 1, and 5 are within noise"."""
+    """How many figures say what, e.g. "Of 18 figures, B is better in 12 and A in 1; 5 are not beyond noise"."""
     b = sum(item.low > 0 for item in differences)
     a = sum(item.high < 0 for item in differences)
-    return (
-        f"Of {plural(len(differences), 'figure')}, B is better in {b} and A in {a}; {len(differences) - a - b} are "
-        "within noise."
-    )
+    rest = len(differences) - a - b
+    return f"Of {plural(len(differences), 'figure')}, B is better in {b} and A in {a}; {rest} are not beyond noise."
 
 
 def figure_name(cell: Cell) -> str:

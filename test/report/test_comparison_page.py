@@ -71,7 +71,7 @@ def test_the_verdict_comes_first(page: Any) -> None:
     )
     assert "student_small.pt against teacher.pt" in page.text
     assert wanted in page.text
-    assert "Of 16 figures, B is better in 5 and A in 5; 6 are within noise." in page.text
+    assert "Of 16 figures, B is better in 5 and A in 5; 6 are not beyond noise." in page.text
     assert page.text.index(wanted) < page.text.index("Differences")
     for sentence in phrases.noise_sentences(Resampling()):
         assert re.sub(r"\s+", " ", sentence) in page.text
@@ -87,6 +87,13 @@ def test_the_verdict_comes_first(page: Any) -> None:
 )
 def test_the_verdict_in_words(numbers: tuple[float, float, float], words: str, make_report: Callable) -> None:
     assert words in phrases.headline(both(make_report(), [difference(numbers)]))
+
+
+def test_zeros_on_both_sides_are_no_finding(make_report: Callable) -> None:
+    nothing = replace(difference((0.0, 0.0, 0.0)), a=0.0, b=0.0)
+    assert phrases.verdict(nothing) == "both at zero"
+    assert phrases.verdict(replace(nothing, high=2.0)) == "within noise"
+    assert phrases.headline(both(make_report(), [nothing])).endswith("so this figure cannot tell them apart.")
 
 
 def test_another_figure_never_decides(make_report: Callable) -> None:
