@@ -103,7 +103,7 @@ def refuse_to_lose(target: Path, overwrite: bool, inputs: Iterable[Path] = ()) -
     Raises:
         OutputError: it exists and may not be replaced, is of another kind, or holds an input.
     """
-    if not target.exists():
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not overwrite:
         raise OutputError(f"{target}: exists already; pass --overwrite to replace it, or choose another name")

@@ -198,5 +198,6 @@ def test_names_that_cannot_be_files_leave_nothing(tmp_path, names):
 
 def test_an_existing_folder_is_left_alone(tmp_path):
     (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "mine.txt").write_text("mine")
     with pytest.raises(OutputError, match="exists already"):
         write_results(tmp_path / "results", [])

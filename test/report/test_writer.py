@@ -75,3 +75,9 @@ def test_failures_leave_nothing(tmp_path: Path, make_report: Callable) -> None:
     with pytest.raises(OutputError):
         write_report(tmp_path / "file" / "out", make_report(classes=[]))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_empty_folder_is_a_place(tmp_path: Path, make_report: Callable) -> None:
+    (tmp_path / "out").mkdir()
+    write_report(tmp_path / "out", make_report(classes=[]))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.html", "report.json"}
