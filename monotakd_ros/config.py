@@ -16,6 +16,8 @@ from monotakd_ros.geometry.grid import VoxelGrid
 Sampling = Literal["exact", "official"]
 CellDepth = Literal["nearest", "mean"]
 Amp = Literal["off", "bf16", "fp16"]
+MapScale = Literal["rms", "none"]
+ResidualPart = Literal["positive", "absolute"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -357,6 +359,57 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class DistillationConfig:
+    """What frozen guides teach a student besides its labels; with every weight 0 it learns on its own.
+
+    See `training.distillation_losses` for the terms.
+    """
+
+    imd_weight: float = 0.0
+    """Intra-modal distillation: the student's visual map towards the assistant's."""
+    cmrd_weight: float = 0.0
+    """Cross-modal residual distillation: the residual branch's map towards teacher - assistant."""
+    direct_weight: float = 0.0
+    """The student's visual map straight towards the teacher's: CMKD's way, the baseline of the paper."""
+    logit_cls_weight: float = 0.0
+    logit_box_weight: float = 0.0
+    logit_direction_weight: float = 0.0
+    map_scale: MapScale = "rms"
+    """`rms`: maps are compared in units of the guide's own root mean square, frame by frame, because the teacher's map
+    is nearly empty and on average a fraction of a camera's. `none`: as they are."""
+    residual_part: ResidualPart = "positive"
+    """`positive`: what the teacher has and the assistant lacks; the branch ends in a ReLU and is added to the visual
+    map, so that it can give nothing else. `absolute`: the released code's."""
+    residual_threshold: float = 0.1
+    """Residuals below this share of the frame's largest become 0 (the released code: 0.6 of the batch's largest)."""
+    residual_foreground_weight: float = 1.0
+    """Weight of what the threshold kept, against 1 for the rest of the map."""
+    soft_label_threshold: float = 0.1
+    """Teacher score above which an anchor counts as an object."""
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if name.endswith("_weight"):
+                _require(getattr(self, name) >= 0, f"training.distillation.{name} must be >= 0")
+        for name in ("residual_threshold", "soft_label_threshold"):
+            _require(0 <= getattr(self, name) < 1, f"training.distillation.{name} must be in [0, 1)")
+        _require(self.residual_foreground_weight > 0, "training.distillation.residual_foreground_weight must be > 0")
+
+    @property
+    def teacher_weights(self) -> tuple[str, ...]:
+        """Names of the weights above 0 that need the teacher."""
+        return self._above_zero("cmrd", "direct", "logit_cls", "logit_box", "logit_direction")
+
+    @property
+    def assistant_weights(self) -> tuple[str, ...]:
+        """Names of the weights above 0 that need the assistant."""
+        return self._above_zero("imd", "cmrd")
+
+    def _above_zero(self, *terms: str) -> tuple[str, ...]:
+        return tuple(f"{term}_weight" for term in terms if getattr(self, f"{term}_weight") > 0)
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
     """Augmentations move image, camera, points and boxes together."""
 
@@ -391,6 +444,7 @@ class TrainingConfig:
     validation_fraction: float = 0.1
     """Share of frames held back for validation when no `--val-data` is given."""
     loss: LossConfig = field(default_factory=LossConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
@@ -415,6 +469,10 @@ class Config:
     def __post_init__(self) -> None:
         if self.teacher is not None:
             _require_common_bev(self.student, self.teacher)
+        _require(
+            self.student.residual is not None or self.training.distillation.cmrd_weight == 0,
+            "training.distillation.cmrd_weight: cross-modal residual distillation needs a `student.residual` section",
+        )
 
 
 def _require_common_bev(student: StudentConfig, teacher: TeacherConfig) -> None:

@@ -11,6 +11,7 @@ import yaml
 from monotakd_ros.config import (
     BevConfig,
     Config,
+    DistillationConfig,
     GridConfig,
     HeadConfig,
     LidarEncoderConfig,
@@ -70,6 +71,10 @@ class TestFiles:
             ("{name: x, student: {bev: {stage_strides: [1, 0]}}}", "bev.stage_strides must be >= 1"),
             ("{name: x, student: {head: {rotations: []}}}", "head.rotations: at least one is needed"),
             ("{name: x, student: {input: {mean: [.nan, 0, 0]}}}", r"student.input.mean\[0\]: expected a finite number"),
+            ("{name: x, training: {distillation: {imd_weight: -1}}}", "training.distillation.imd_weight must be >= 0"),
+            ("{name: x, training: {distillation: {residual_threshold: 1}}}", r"residual_threshold must be in \[0, 1\)"),
+            ("{name: x, training: {distillation: {residual_foreground_weight: 0}}}", "foreground_weight must be > 0"),
+            ("{name: x, training: {distillation: {cmrd_weight: 1}}}", "cmrd_weight: .* needs a `student.residual`"),
             ("[1]", "top level: expected a mapping of Config, got list"),
             ("{", "not valid YAML"),
         ],
@@ -142,6 +147,31 @@ class TestCommonMap:
         for key in ("assistant", "teacher"):
             del stored[key]
         del stored["student"]["residual"], stored["student"]["bev"]["adaptation_blocks"]
+        del stored["training"]["distillation"]
         loaded = from_dict(Config, stored)
         assert loaded == replace(loaded, teacher=None) and loaded.student.residual is None
         assert loaded.student.bev.adaptation_blocks == 0
+        assert loaded.training.distillation == DistillationConfig()
+
+
+class TestDistillation:
+    def test_off_by_default(self):
+        settings = DistillationConfig()
+        assert settings.teacher_weights == settings.assistant_weights == ()
+
+    @pytest.mark.parametrize(
+        ("term", "teacher", "assistant"),
+        [
+            ("imd", False, True),
+            ("cmrd", True, True),
+            ("direct", True, False),
+            ("logit_cls", True, False),
+            ("logit_box", True, False),
+            ("logit_direction", True, False),
+        ],
+    )
+    def test_which_guide_a_weight_asks_for(self, term, teacher, assistant):
+        weight = f"{term}_weight"
+        settings = DistillationConfig(**{weight: 0.5})
+        assert settings.teacher_weights == (weight,) * teacher
+        assert settings.assistant_weights == (weight,) * assistant

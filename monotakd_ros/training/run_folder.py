@@ -14,8 +14,8 @@ from typing import Any
 
 from monotakd_ros.atomic import output_errors
 from monotakd_ros.config import Config
-from monotakd_ros.config_file import to_dict
-from monotakd_ros.errors import CheckpointError, OutputError, TrainingError
+from monotakd_ros.config_file import from_dict, to_dict
+from monotakd_ros.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from monotakd_ros.network.tensor_file import read_tensor_file, write_tensor_file
 
 _log = logging.getLogger(__name__)
@@ -103,10 +103,17 @@ def load_state(path: Path) -> dict[str, Any]:
 def check_same_run(path: Path, state: Mapping[str, Any], kind: str, config: Config, data: Mapping[str, Any]) -> None:
     """Check that a resumed run trains the network, and has the settings and frames, it was started with.
 
+    A setting that did not exist when the run was started had its default then.
+
     Raises:
         TrainingError: names every setting that differs, with both values.
+        CheckpointError: the run's settings are not understood.
     """
-    saved = _flat(state["config"]) | _flat(state["data"], "data") | {"network": state["kind"]}
+    try:
+        settings = to_dict(from_dict(Config, state["config"], "config"))
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    saved = _flat(settings) | _flat(state["data"], "data") | {"network": state["kind"]}
     current = _flat(to_dict(config)) | _flat(data, "data") | {"network": kind}
     changed = [
         f"{key}: was {saved.get(key)!r}, now {current.get(key)!r}"

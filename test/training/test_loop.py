@@ -154,6 +154,22 @@ class TestResume:
                 "student", changed, training_frames, [], tmp_path, RunOptions(resume=True, data={"train": ["b"]})
             )
 
+    def test_a_run_from_before_a_setting_existed(self, tiny_config, training_frames, tmp_path):
+        train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(stop_at=1))
+        state = torch.load(tmp_path / "last.pt", weights_only=True)
+        del state["config"]["training"]["distillation"]
+        torch.save(state, tmp_path / "last.pt")
+        options = RunOptions(resume=True, stop_at=2)
+        assert train_network("student", tiny_config, training_frames, [], tmp_path, options).step == 2
+
+    def test_a_run_of_settings_that_are_not_understood(self, tiny_config, training_frames, tmp_path):
+        train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(stop_at=1))
+        state = torch.load(tmp_path / "last.pt", weights_only=True)
+        state["config"]["training"]["novelty"] = 1
+        torch.save(state, tmp_path / "last.pt")
+        with pytest.raises(CheckpointError, match=r"last\.pt: config\.training: unknown key 'novelty'"):
+            train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))
+
     def test_may_go_on_for_longer(self, tiny_config, training_frames, tmp_path, caplog):
         train_network("student", with_training(tiny_config, steps=2), training_frames, [], tmp_path)
         result = train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))

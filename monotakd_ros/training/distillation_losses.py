@@ -1,0 +1,211 @@
+"""What a student is taught by frozen guides, as pure functions in float32: BEV maps, residual and head maps.
+
+T is the teacher (LiDAR), A the assistant (camera lifted with measured depth), S the student; bars and hats as in the
+paper. Guides are detached here, so no term can move them. Every term is a mean over frames, so that it does not grow
+with the batch; no frames give 0.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+
+from monotakd_ros.config import DistillationConfig, MapScale
+from monotakd_ros.training.losses import SMOOTH_L1_BETA, HeadOutput, LossTerm
+
+MIN_RMS = 1e-6
+
+
+class GuideOutput(HeadOutput, Protocol):
+    """What any network's forward gives, see `network.detection_output`."""
+
+    bev: torch.Tensor
+
+
+class TaughtOutput(GuideOutput, Protocol):
+    """What a student's forward gives besides."""
+
+    residual_bev: torch.Tensor | None
+
+
+def map_rms(bev: torch.Tensor) -> torch.Tensor:
+    """Root mean square (B, 1, 1, 1) of each frame's map (B, C, Y, X), without gradient; 1 for a map of zeros."""
+    rms = bev.detach().float().square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return torch.where(rms > MIN_RMS, rms, torch.ones_like(rms))
+
+
+def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale) -> torch.Tensor:
+    """Mean squared difference of two maps (B, C, Y, X): MSE(F^S, F^G) / rms(F^G)^2, or undivided with scale `none`.
+
+    - IMD, intra-modal: L_IMD = MSE(F^S_vis, F^A).
+    - Direct cross-modal (CMKD, Hong et al., ECCV 2022): MSE(F^S_vis, F^T).
+
+    The divisor is the guide's alone: the student cannot shrink the loss by shrinking or stretching its map, and gets
+    the full gradient (the released code min-max normalises both sides and detaches the result: no gradient).
+
+    Source: MonoTAKD (Liu et al., CVPR 2025), L_IMD.
+    """
+    guide = guide_bev.detach().float()
+    difference = student_bev.float() - guide
+    if scale == "rms":
+        difference = difference / map_rms(guide)
+    return difference.square().sum() / max(difference.numel(), 1)
+
+
+def residual_target(teacher_bev: torch.Tensor, assistant_bev: torch.Tensor, config: DistillationConfig) -> torch.Tensor:
+    """What the residual branch should give, (B, C, Y, X), in units of the assistant's map: it is added to such a map.
+
+    F^res = rms(F^A) [F^T / rms(F^T) - F^A / rms(F^A)], of which `residual_part` is kept, and 0 where that is below
+    `residual_threshold` times the frame's largest. Both maps are scaled alike, so that the residual says where they
+    differ and not that one network's features are larger; with `map_scale` none it is F^T - F^A itself.
+
+    The largest is each frame's own: what a frame teaches does not depend on its neighbours in the batch.
+
+    Source: MonoTAKD (Liu et al., CVPR 2025), residual F^T - F^A, "binarised to keep the important regions".
+    """
+    teacher, assistant = teacher_bev.detach().float(), assistant_bev.detach().float()
+    if config.map_scale == "rms":
+        teacher = teacher * (map_rms(assistant) / map_rms(teacher))
+    residual = teacher - assistant
+    residual = residual.abs() if config.residual_part == "absolute" else residual.clamp(min=0)
+    if residual.numel() == 0:
+        return residual
+    floor = config.residual_threshold * residual.amax(dim=(1, 2, 3), keepdim=True)
+    return torch.where(residual < floor, torch.zeros_like(residual), residual)  # a NaN stays one, to be noticed
+
+
+def cmrd_loss(
+    residual_bev: torch.Tensor, teacher_bev: torch.Tensor, assistant_bev: torch.Tensor, config: DistillationConfig
+) -> torch.Tensor:
+    """Cross-modal residual distillation: L_CMRD = MSE(Fbar^S_spa, F^res), in units of rms(F^A)^2.
+
+    A weighted mean over each frame's map: `residual_foreground_weight` where F^res is not 0, 1 elsewhere.
+
+    Args:
+        residual_bev: (B, C, Y, X) Fbar^S_spa, the residual branch after the Spatial Alignment Module.
+        teacher_bev: (B, C, Y, X) F^T.
+        assistant_bev: (B, C, Y, X) F^A.
+        config: what counts as residual.
+
+    Source: MonoTAKD (Liu et al., CVPR 2025), L_CMRD.
+    """
+    target = residual_target(teacher_bev, assistant_bev, config)
+    difference = residual_bev.float() - target
+    if config.map_scale == "rms":
+        difference = difference / map_rms(assistant_bev)
+    weight = torch.where(target > 0, config.residual_foreground_weight, 1.0)
+    by_frame = (weight * difference.square()).flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1)
+    return by_frame.sum() / max(len(by_frame), 1)
+
+
+def soft_class_loss(cls_logits: torch.Tensor, teacher_logits: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Quality focal loss towards the teacher's scores s = sigmoid(teacher): |p - s|^2 BCE(p, s), p = sigmoid(student).
+
+    Summed over anchors, divided by the anchors with s above `threshold` (at least 1) of that frame and class, summed
+    over classes, mean over frames. 0 where both agree; every anchor counts, so that the teacher's silence teaches too.
+
+    Args:
+        cls_logits: (B, A, K) of the student.
+        teacher_logits: (B, A, K).
+        threshold: score above which an anchor counts as an object.
+
+    Source: Generalized Focal Loss (Li et al., NeurIPS 2020), eq. 5, beta 2; normaliser of the released code, which
+    sums over frames instead (the same at its batch of one).
+    """
+    scores = torch.sigmoid(teacher_logits.detach().float())
+    logits = cls_logits.float()
+    entropy = F.binary_cross_entropy_with_logits(logits, scores, reduction="none")
+    focal = entropy * (torch.sigmoid(logits) - scores).square()
+    objects = (scores > threshold).sum(dim=1).clamp(min=1)
+    return (focal.sum(dim=1) / objects).sum() / max(len(logits), 1)
+
+
+def soft_positives(teacher_logits: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The anchors in which the teacher sees an object, and how sure it is.
+
+    Args:
+        teacher_logits: (B, A, K).
+        threshold: an anchor counts when its scores, summed over classes, are above.
+
+    Returns:
+        (P,) int64 frame, (P,) int64 anchor, (P,) float32 weight: the sum of scores divided by the frame's number of
+        such anchors and by B.
+    """
+    certainty = torch.sigmoid(teacher_logits.detach().float()).sum(dim=2)
+    positive = ~(certainty <= threshold)  # so that a NaN is one, and reaches the loss to be noticed
+    frame, anchor = torch.nonzero(positive, as_tuple=True)
+    return frame, anchor, certainty[frame, anchor] / (positive.sum(dim=1)[frame] * len(positive))
+
+
+def soft_box_loss(
+    box_codes: torch.Tensor, teacher_codes: torch.Tensor, teacher_logits: torch.Tensor, threshold: float
+) -> torch.Tensor:
+    """Smooth L1 (beta 1/9) between student's and teacher's codes (B, A, 7) at the soft positives, by their weights.
+
+    The heading enters as the sine of the difference, as in `losses.box_loss`.
+
+    Source: MonoTAKD (Liu et al., CVPR 2025), regression part of L_logit; weights of the released code.
+    """
+    frame, anchor, weight = soft_positives(teacher_logits, threshold)
+    difference = box_codes[frame, anchor].float() - teacher_codes.detach()[frame, anchor].float()
+    error = torch.cat([difference[:, :6], torch.sin(difference[:, 6:])], dim=1)
+    loss = F.smooth_l1_loss(error, torch.zeros_like(error), beta=SMOOTH_L1_BETA, reduction="none")
+    return (loss.sum(dim=1) * weight).sum()
+
+
+def soft_direction_loss(
+    dir_logits: torch.Tensor, teacher_dir_logits: torch.Tensor, teacher_logits: torch.Tensor, threshold: float
+) -> torch.Tensor:
+    """Cross-entropy of the bins (B, A, 2) with the teacher's likelier one, at the soft positives, by their weights.
+
+    Source: the released code's direction part of L_logit.
+    """
+    frame, anchor, weight = soft_positives(teacher_logits, threshold)
+    bins = teacher_dir_logits.detach()[frame, anchor].argmax(dim=1)
+    entropy = F.cross_entropy(dir_logits[frame, anchor].float(), bins, reduction="none")
+    return (entropy * weight).sum()
+
+
+def distillation_terms(
+    output: TaughtOutput, teacher: GuideOutput | None, assistant: GuideOutput | None, config: DistillationConfig
+) -> dict[str, LossTerm]:
+    """The terms with a weight above 0, of the same frames in all three outputs.
+
+    Args:
+        output: the student's; with `residual_bev` where `cmrd_weight` is above 0.
+        teacher: needed by all terms but `imd`.
+        assistant: needed by `imd` and `cmrd`.
+        config: weights and settings.
+    """
+    scale, threshold = config.map_scale, config.soft_label_threshold
+    terms = {}
+    if config.imd_weight:
+        assert assistant is not None
+        terms["imd"] = LossTerm(map_loss(output.bev, assistant.bev, scale), config.imd_weight)
+    if config.cmrd_weight:
+        assert teacher is not None and assistant is not None and output.residual_bev is not None
+        value = cmrd_loss(output.residual_bev, teacher.bev, assistant.bev, config)
+        terms["cmrd"] = LossTerm(value, config.cmrd_weight)
+    if config.direct_weight:
+        assert teacher is not None
+        terms["direct"] = LossTerm(map_loss(output.bev, teacher.bev, scale), config.direct_weight)
+    return terms | (_logit_terms(output, teacher, config, threshold) if teacher is not None else {})
+
+
+def _logit_terms(
+    output: HeadOutput, teacher: HeadOutput, config: DistillationConfig, threshold: float
+) -> dict[str, LossTerm]:
+    terms = {}
+    scores = teacher.cls_logits
+    if config.logit_cls_weight:
+        value = soft_class_loss(output.cls_logits, scores, threshold)
+        terms["logit_cls"] = LossTerm(value, config.logit_cls_weight)
+    if config.logit_box_weight:
+        value = soft_box_loss(output.box_codes, teacher.box_codes, scores, threshold)
+        terms["logit_box"] = LossTerm(value, config.logit_box_weight)
+    if config.logit_direction_weight:
+        value = soft_direction_loss(output.dir_logits, teacher.dir_logits, scores, threshold)
+        terms["logit_direction"] = LossTerm(value, config.logit_direction_weight)
+    return terms
