@@ -1,6 +1,9 @@
-"""Time of one training step, part by part, on made-up frames.
+"""Time of one training step of a student, part by part, on made-up frames.
+
+Where the config asks for teacher and assistant, random ones guide it; --without-guides sets these weights to 0.
 
 python benchmarks/train_step.py --config config/student_small.yaml --steps 10
+python benchmarks/train_step.py --config config/distill_small.yaml
 """
 
 from __future__ import annotations
@@ -17,13 +20,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monotakd_ros.config import Config
+from monotakd_ros.config import Config, DistillationConfig
 from monotakd_ros.config_file import load_config
 from monotakd_ros.data.preprocess import PreparedFrame
 from monotakd_ros.frame import Labels3D
 from monotakd_ros.geometry.camera import CameraModel
-from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
+from monotakd_ros.geometry.transforms import nominal_cam_T_lidar, transform_points
+from monotakd_ros.network.checkpoint import ASSISTANT, TEACHER, build_network
+from monotakd_ros.network.made_up_batch import made_up_cloud
 from monotakd_ros.training.frame_cache import TrainingFrame
+from monotakd_ros.training.guides import Guides
 from monotakd_ros.training.loop import RunOptions, TrainingRun
 from monotakd_ros.training.losses import total
 from monotakd_ros.training.optim import set_learning_rate
@@ -62,11 +68,27 @@ def made_up_frame(config: Config, index: int) -> TrainingFrame:
         img_P_cam=model.img_P_cam,
         cam_T_lidar=nominal_cam_T_lidar(),
         points_img=points.astype(np.float32),
-        points_lidar=np.zeros((POINTS_PER_FRAME, 4), dtype=np.float32),
+        points_lidar=seen_cloud(model, generator),
         boxes_lidar=boxes.astype(np.float32),
         labels=np.zeros(BOXES_PER_FRAME, dtype=np.int64),
     )
     return TrainingFrame(prepared, labels, model, nominal_cam_T_lidar())
+
+
+def seen_cloud(camera: CameraModel, generator: np.random.Generator) -> np.ndarray:
+    """The part of a LiDAR's view of a street that the camera sees: (M, 4) float32, lidar."""
+    cloud = made_up_cloud(generator)
+    uv_px, depth = camera.project(transform_points(nominal_cam_T_lidar(), cloud[:, :3]))
+    return cloud[camera.contains(uv_px) & (depth > 0)].astype(np.float32)
+
+
+def random_guides(config: Config) -> Guides:
+    """Untrained guides, as far as weights ask for them: they cost what trained ones do."""
+    settings = config.training.distillation
+    return Guides(
+        teacher=build_network(TEACHER, config) if settings.teacher_weights else None,
+        assistant=build_network(ASSISTANT, config) if settings.assistant_weights else None,
+    )
 
 
 class PartTimer:
@@ -92,8 +114,8 @@ def timed_step(run: TrainingRun, step: int, part: PartTimer) -> None:
         batch = run.build(frames).to(run.device)
     run.network.train()
     with part("forward"), run.precision():
-        output = run.network(batch.frames)
-    with part("losses"):
+        output = run.forward(run.network, batch.frames)
+    with part("guides and losses"):
         loss = total(run.losses(output, batch))
     with part("backward"):
         run.optimizer.zero_grad(set_to_none=True)
@@ -113,21 +135,28 @@ def main() -> None:
     parser.add_argument("--amp", choices=("off", "bf16"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--without-guides", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     config = load_config(arguments.config)
     changes = {"batch_size": arguments.batch_size, "amp": arguments.amp}
     changes = {name: value for name, value in changes.items() if value is not None}
+    if arguments.without_guides:
+        changes["distillation"] = DistillationConfig()
     config = replace(config, training=replace(config.training, **changes))
     frames = [made_up_frame(config, index) for index in range(16)]
     with tempfile.TemporaryDirectory() as folder:
-        run = TrainingRun("student", config, frames, [], Path(folder), RunOptions(device=arguments.device))
+        options = RunOptions(device=arguments.device)
+        run = TrainingRun("student", config, frames, [], Path(folder), options, random_guides(config))
         timed_step(run, 0, PartTimer())
         part = PartTimer()
         for step in range(1, arguments.steps + 1):
             timed_step(run, step, part)
     training = config.training
-    print(f"{config.name}, batch {training.batch_size}, amp {training.amp}, {arguments.threads} threads")
+    guides = ", ".join(run.guides.networks) or "none"
+    print(
+        f"{config.name}, batch {training.batch_size}, amp {training.amp}, {arguments.threads} threads, guides: {guides}"
+    )
     for name, seconds in part.seconds.items():
         print(f"{name:28s} {1e3 * np.median(seconds):8.1f} ms")
     print(f"{'step':28s} {1e3 * sum(np.median(seconds) for seconds in part.seconds.values()):8.1f} ms")

@@ -375,8 +375,8 @@ class DistillationConfig:
     logit_box_weight: float = 0.0
     logit_direction_weight: float = 0.0
     map_scale: MapScale = "rms"
-    """`rms`: maps are compared in units of the guide's own root mean square, frame by frame, because the teacher's map
-    is nearly empty and on average a fraction of a camera's. `none`: as they are."""
+    """`rms`: maps are compared in units of the guide's own features (root mean square of what is not 0 in a frame),
+    because networks trained apart have features of different size. `none`: as they are."""
     residual_part: ResidualPart = "positive"
     """`positive`: what the teacher has and the assistant lacks; the branch ends in a ReLU and is added to the visual
     map, so that it can give nothing else. `absolute`: the released code's."""

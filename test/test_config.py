@@ -54,6 +54,13 @@ class TestFiles:
         }
         assert fusion == {"monotakd": "adapted", "official": "off"}
 
+    def test_distillation_differs_from_the_three_networks_in_training_only(self):
+        plain, taught = (load_config(CONFIGS / f"{name}_small.yaml") for name in ("monotakd", "distill"))
+        assert (taught.student, taught.assistant, taught.teacher) == (plain.student, plain.assistant, plain.teacher)
+        off = replace(taught.training, distillation=DistillationConfig())
+        assert off == plain.training
+        assert taught.training.distillation.teacher_weights and taught.training.distillation.assistant_weights
+
     def test_a_bare_off_is_off(self, write):
         config = load_config(write("{name: x, student: {residual: {fusion: off}}, training: {amp: off}}"))
         assert config.student.residual == ResidualConfig("off") and config.training.amp == "off"

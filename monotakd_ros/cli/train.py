@@ -23,6 +23,7 @@ from monotakd_ros.detector import resolve_device
 from monotakd_ros.errors import ConfigError, TrainingError
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, load_checkpoint
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
+from monotakd_ros.training.guides import NO_GUIDES, load_guides
 from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_network
 from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, check_run_folder, load_state
 
@@ -32,7 +33,9 @@ NETWORKS = {
     STUDENT: (
         "the camera detector",
         "Train the camera detector with detection and depth losses. LiDAR clouds give the depth loss\n"
-        "its targets; without them only boxes teach.",
+        "its targets; without them only boxes teach.\n\n"
+        "With weights in training.distillation (as config/distill_small.yaml has), a frozen teacher and\n"
+        "assistant teach it too, on frames with LiDAR clouds: --teacher and --assistant.",
     ),
     ASSISTANT: (
         "the camera detector that is given LiDAR depth",
@@ -65,8 +68,13 @@ examples:
   monotakd train {network} --config config/monotakd_small.yaml --data drive_a --out run --resume
   monotakd train {network} --config config/monotakd_small.yaml --data drive_a drive_b --val-data drive_c --out run2 \\
       --init run/final.pt --device cuda
-
+{guided}
 Ctrl-C finishes the step, writes last.pt and exits with 130; --resume then continues, on a CPU bit for bit.
+"""
+
+GUIDED_EXAMPLE = """\
+  monotakd train student --config config/distill_small.yaml --data drive_a --out run3 \\
+      --teacher run_teacher/best.pt --assistant run_assistant/best.pt
 """
 
 
@@ -79,11 +87,19 @@ def add_parser(subparsers: Any) -> None:
             network,
             help=summary,
             description=DESCRIPTION.format(description=description),
-            epilog=EPILOG.format(network=network),
+            epilog=EPILOG.format(network=network, guided=GUIDED_EXAMPLE if network == STUDENT else ""),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _add_arguments(one)
+        if network == STUDENT:
+            _add_guide_arguments(one)
         one.set_defaults(run=run)
+
+
+def _add_guide_arguments(parser: argparse.ArgumentParser) -> None:
+    for kind in (TEACHER, ASSISTANT):
+        text = f"weights of the frozen {kind}, where training.distillation asks for it"
+        parser.add_argument(f"--{kind}", type=Path, metavar="CKPT", help=text)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,6 +134,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{arguments.config}: no `teacher` section, so there is no teacher to train")
     if arguments.init is not None:  # before hours of reading
         load_checkpoint(arguments.init, arguments.network)
+    guides = NO_GUIDES
+    if arguments.network == STUDENT:
+        guides = load_guides(config, arguments.teacher, arguments.assistant)
     try:
         caches = _read(arguments.data, arguments, config)
         val_caches = _read(arguments.val_data, arguments, config)
@@ -138,7 +157,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print(f"{len(train_frames)} frames to learn from, {len(val_frames)} to validate on")
     with ProgressBar() as bar:
-        result = train_network(arguments.network, config, train_frames, val_frames, arguments.out, options, bar.show)
+        result = train_network(
+            arguments.network, config, train_frames, val_frames, arguments.out, options, bar.show, guides
+        )
     _report(result, arguments.out)
     return 0
 
@@ -217,13 +238,17 @@ def check_gaps(caches: Sequence[FrameCache], network: str, config: Config) -> No
             _log.warning("no labelled %s in the training data: the detector will not learn this class", name)
     frames = sum(cache.report.frames for cache in caches)
     with_points = sum(cache.report.with_points for cache in caches)
-    if network == STUDENT:
-        if not with_points:
-            _log.warning("no LiDAR cloud in the training data: the depth loss has nothing to learn from")
-    elif not with_points:
+    settings = config.training.distillation
+    guided = network == STUDENT and bool(settings.teacher_weights or settings.assistant_weights)
+    if not with_points and guided:
+        raise TrainingError("no LiDAR cloud in the training data: teacher and assistant have nothing to teach with")
+    if not with_points and network != STUDENT:
         raise TrainingError(f"no LiDAR cloud in the training data: the {network} has nothing to learn from")
-    elif with_points < frames:
-        _log.warning("%s of %s frames have no LiDAR points in the image", frames - with_points, frames)
+    if not with_points:
+        _log.warning("no LiDAR cloud in the training data: the depth loss has nothing to learn from")
+    elif with_points < frames and (guided or network != STUDENT):
+        consequence = "; teacher and assistant teach nothing there" if guided else ""
+        _log.warning("%s of %s frames have no LiDAR points in the image%s", frames - with_points, frames, consequence)
 
 
 def with_trained_scale(config: Config, caches: Sequence[FrameCache]) -> Config:

@@ -31,19 +31,25 @@ class TaughtOutput(GuideOutput, Protocol):
 
 
 def map_rms(bev: torch.Tensor) -> torch.Tensor:
-    """Root mean square (B, 1, 1, 1) of each frame's map (B, C, Y, X), without gradient; 1 for a map of zeros."""
-    rms = bev.detach().float().square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    """Root mean square (B, 1, 1, 1) of what is not 0 in each frame's map (B, C, Y, X), without gradient.
+
+    Zeros do not count: how large a LiDAR network's features are must not follow from how much of the map is empty. 1
+    for a map of zeros.
+    """
+    bev = bev.detach().float()
+    count = (bev != 0).sum(dim=(1, 2, 3), keepdim=True)
+    rms = (bev.square().sum(dim=(1, 2, 3), keepdim=True) / count.clamp(min=1)).sqrt()
     return torch.where(rms > MIN_RMS, rms, torch.ones_like(rms))
 
 
 def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale) -> torch.Tensor:
-    """Mean squared difference of two maps (B, C, Y, X): MSE(F^S, F^G) / rms(F^G)^2, or undivided with scale `none`.
+    """Mean squared difference of two maps (B, C, Y, X): MSE(F^S, F^G) / rms(F^G)^2, undivided with scale `none`.
 
     - IMD, intra-modal: L_IMD = MSE(F^S_vis, F^A).
     - Direct cross-modal (CMKD, Hong et al., ECCV 2022): MSE(F^S_vis, F^T).
 
-    The divisor is the guide's alone: the student cannot shrink the loss by shrinking or stretching its map, and gets
-    the full gradient (the released code min-max normalises both sides and detaches the result: no gradient).
+    The divisor (`map_rms`) is the guide's alone: the student cannot shrink the loss by shrinking or stretching its map,
+    and gets the full gradient (the released code min-max normalises both sides and detaches the result: no gradient).
 
     Source: MonoTAKD (Liu et al., CVPR 2025), L_IMD.
     """

@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from monotakd_ros.config import Config
 from monotakd_ros.config_file import to_dict
 from monotakd_ros.errors import TrainingError
+from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.checkpoint import (
     STUDENT,
     Network,
@@ -36,6 +37,7 @@ from monotakd_ros.network.precision import autocast, check_amp
 from monotakd_ros.network.teacher import Teacher
 from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBatch
 from monotakd_ros.training.frame_cache import TrainingFrame
+from monotakd_ros.training.guides import NO_GUIDES, Guides, guided_terms, require_guides
 from monotakd_ros.training.interrupt import InterruptLatch, StopRequested
 from monotakd_ros.training.losses import LossTerm, depth_terms, detection_terms, total
 from monotakd_ros.training.optim import MovingAverage, build_optimizer, learning_rate_at, set_learning_rate
@@ -123,8 +125,9 @@ def train_network(
     out: Path,
     options: RunOptions = RunOptions(),
     on_step: Callable[[Progress], None] | None = None,
+    guides: Guides = NO_GUIDES,
 ) -> RunResult:
-    """Train one network on its own: with the detection losses, and a student with the depth loss too.
+    """Train one network: with the detection losses, and a student with the depth loss and what its guides teach too.
 
     Args:
         kind: "student", "assistant" or "teacher"; the latter two need frames with clouds.
@@ -134,13 +137,15 @@ def train_network(
         out: folder of the run.
         options: device, resume and the like.
         on_step: called after every step.
+        guides: frozen teacher and assistant of a student, as `training.distillation` asks for them; see `load_guides`.
 
     Returns:
         How the run ended. `out` then holds `last.pt` and, once finished, `final.pt`; with validation frames `best.pt`.
 
     Raises:
         OutputError: `out` holds something and neither resume nor overwrite is asked for; or it cannot be written.
-        TrainingError: no frames, a loss that is not finite, or a resumed run with other settings.
+        TrainingError: no frames, a loss that is not finite, a resumed run with other settings or guides, or a guide
+            that is missing.
         ConfigError: fp16 on a CPU; a teacher of a config without one.
         CheckpointError: `options.init` or `last.pt` does not fit.
         KeyboardInterrupt: Ctrl-C, after `last.pt` was saved.
@@ -148,7 +153,7 @@ def train_network(
     if not train_frames:
         raise TrainingError("no frame to learn from")
     check_run_folder(out, options.resume, options.overwrite)
-    run = TrainingRun(kind, config, train_frames, val_frames, out, options)
+    run = TrainingRun(kind, config, train_frames, val_frames, out, options, guides)
     # Only now, because `init` may be of the run that is replaced, and nothing may be lost to a mistake in the settings.
     open_run_folder(out, options.resume, options.overwrite)
     with InterruptLatch() as latch:
@@ -166,6 +171,7 @@ class TrainingRun:
         val_frames: Sequence[TrainingFrame],
         out: Path,
         options: RunOptions = RunOptions(),
+        guides: Guides = NO_GUIDES,
     ) -> None:
         self.kind = kind
         self.config = config
@@ -180,6 +186,8 @@ class TrainingRun:
             self.network.view_transform.plans.max_plans = settings.lift_plans
         if options.init is not None:
             load_weights(self.network, load_checkpoint(options.init, kind).state_dict, where=str(options.init))
+        self.guides = guides
+        self._prepare_guides()
         self.build = BatchBuilder(self.network.head.anchors, config)
         self.batches = StepBatches(train_frames, self.build, config)
         self.val_frames = val_frames
@@ -192,11 +200,35 @@ class TrainingRun:
         if options.resume:
             self._restore(load_state(out / STATE_FILE))
 
+    def _prepare_guides(self) -> None:
+        """Check that the guides are those that are needed; bring them to the device."""
+        if self.kind != STUDENT:
+            if self.guides.networks:
+                raise TrainingError(f"only a student has guides, got {', '.join(self.guides.networks)} for {self.kind}")
+            return
+        require_guides(self.config, self.guides.networks)
+        for network in self.guides.networks.values():
+            _channels_last(network.to(self.device))
+        self.guides.share_plans(self.network)
+
+    def forward(self, network: Network, frames: FrameBatch) -> DetectionOutput:
+        """The forward pass that `losses` takes the output of."""
+        if self.kind == STUDENT and self.config.training.distillation.cmrd_weight:
+            return network(frames, with_residual=True)
+        return network(frames)
+
     def losses(self, output: DetectionOutput, batch: TrainingBatch) -> dict[str, LossTerm]:
-        """The named terms of one batch: the place where distillation adds its own."""
-        settings = self.config.training.loss
-        terms = detection_terms(output, batch.anchors, settings)
-        return terms | depth_terms(output, batch.depth, settings) if self.kind == STUDENT else terms
+        """The named terms of one batch; of a student with guides, these are run here."""
+        settings = self.config.training
+        terms = detection_terms(output, batch.anchors, settings.loss)
+        if self.kind != STUDENT:
+            return terms
+        terms |= depth_terms(output, batch.depth, settings.loss)
+        if not self.guides.networks:
+            return terms
+        with self.precision():
+            guidance = self.guides(batch.frames)
+        return terms | guided_terms(output, guidance, settings.distillation)
 
     def precision(self) -> AbstractContextManager[object]:
         """The autocast context of a forward pass in training."""
@@ -246,7 +278,7 @@ class TrainingRun:
         batch = batch.to(self.device)
         self.network.train()
         with self.precision():
-            output = self.network(batch.frames)
+            output = self.forward(self.network, batch.frames)
         terms = self.losses(output, batch)
         loss = total(terms)
         figures = {"loss": loss.item()} | {f"loss_{name}": term.value.item() for name, term in terms.items()}
@@ -282,6 +314,7 @@ class TrainingRun:
                 "best_score": self.best_score,
                 "validation": dict(self.validation),
                 "kind": self.kind,
+                "guides": self.guides.checksums,
                 "network": self.network.state_dict(),
                 "average": self.average.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -290,7 +323,7 @@ class TrainingRun:
         )
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        check_same_run(self.out / STATE_FILE, state, self.kind, self.config, self.options.data)
+        check_same_run(self.out / STATE_FILE, state, self.kind, self.config, self.options.data, self.guides.checksums)
         self.network.load_state_dict(state["network"])
         self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -329,6 +362,7 @@ class TrainingRun:
             self.losses,
             batch_size=self.config.training.batch_size,
             device=self.device,
+            forward=self.forward,
             class_names=self.config.student.class_names,
             on_batch=latch.check,
         )
@@ -347,6 +381,8 @@ class TrainingRun:
             "validation_frames": len(self.val_frames),
             "validation": dict(self.validation),
         }
+        if self.guides.files:
+            metadata["guides"] = {kind: asdict(name) for kind, name in self.guides.files.items()}
         save_checkpoint(self.out / name, self.average.model.state_dict(), self.config, metadata, self.kind)
 
 

@@ -100,8 +100,15 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def check_same_run(path: Path, state: Mapping[str, Any], kind: str, config: Config, data: Mapping[str, Any]) -> None:
-    """Check that a resumed run trains the network, and has the settings and frames, it was started with.
+def check_same_run(
+    path: Path,
+    state: Mapping[str, Any],
+    kind: str,
+    config: Config,
+    data: Mapping[str, Any],
+    guides: Mapping[str, str],
+) -> None:
+    """Check that a resumed run trains the network, and has the settings, frames and guides, it was started with.
 
     A setting that did not exist when the run was started had its default then.
 
@@ -114,7 +121,8 @@ def check_same_run(path: Path, state: Mapping[str, Any], kind: str, config: Conf
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
     saved = _flat(settings) | _flat(state["data"], "data") | {"network": state["kind"]}
-    current = _flat(to_dict(config)) | _flat(data, "data") | {"network": kind}
+    saved |= _flat(state.get("guides", {}), "guides")  # runs of earlier versions had none
+    current = _flat(to_dict(config)) | _flat(data, "data") | {"network": kind} | _flat(guides, "guides")
     changed = [
         f"{key}: was {saved.get(key)!r}, now {current.get(key)!r}"
         for key in sorted(saved.keys() | current.keys())

@@ -11,7 +11,7 @@ import torch
 
 from monotakd_ros.data.preprocess import PreparedFrame
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, ap_value, kitti_ap_from_frames
-from monotakd_ros.frame import Detections3D
+from monotakd_ros.frame import Detections3D, FrameBatch
 from monotakd_ros.network.checkpoint import Network
 from monotakd_ros.network.detection_output import DetectionOutput
 from monotakd_ros.training.batches import TrainingBatch
@@ -19,6 +19,10 @@ from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.losses import LossTerm, total
 
 OVERLAPS = ("strict", "loose")
+
+
+def _plain_forward(network: Network, frames: FrameBatch) -> DetectionOutput:
+    return network(frames)
 
 
 @torch.no_grad()
@@ -31,6 +35,7 @@ def validate(
     batch_size: int,
     device: torch.device,
     class_names: tuple[str, ...],
+    forward: Callable[[Network, FrameBatch], DetectionOutput] = _plain_forward,
     on_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Losses and AP of `network` (in eval mode) over `frames`, in float32 as it is deployed.
@@ -43,6 +48,7 @@ def validate(
         batch_size: frames per forward pass.
         device: where the network is.
         class_names: in label order.
+        forward: what `losses` needs of the network.
         on_batch: called after each batch.
 
     Returns:
@@ -57,7 +63,7 @@ def validate(
     for start in starts:
         chunk = [frames[index] for index in range(start, min(start + batch_size, len(frames)))]
         batch = build([frame.prepared for frame in chunk]).to(device)
-        output = network(batch.frames)
+        output = forward(network, batch.frames)
         terms = losses(output, batch)
         sums["loss"] += float(total(terms))
         for name, term in terms.items():

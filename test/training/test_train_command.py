@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import yaml
 
 import monotakd_ros.cli.train as train_verb
 from monotakd_ros.cli.main import main
+from monotakd_ros.config import DistillationConfig, ResidualConfig
 from monotakd_ros.config_file import to_dict
 from monotakd_ros.network.checkpoint import load_checkpoint
 
@@ -53,6 +55,66 @@ def test_a_config_without_teacher(command, tmp_path, tiny_config, capsys):
     assert command(network="teacher") == 1
     assert "no `teacher` section, so there is no teacher to train" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def trained_guides(command, tmp_path) -> list[str]:
+    """Arguments that name a teacher and an assistant of one step."""
+    arguments = []
+    for network in ("teacher", "assistant"):
+        assert command("--steps", "1", network=network) == 0
+        path = (tmp_path / "run" / "final.pt").rename(tmp_path / f"{network}.pt")
+        shutil.rmtree(tmp_path / "run")
+        arguments += [f"--{network}", str(path)]
+    return arguments
+
+
+@pytest.fixture
+def asks_for_guides(command, tmp_path, tiny_config) -> None:
+    """Gives the config of `command` weights that ask for both guides."""
+    settings = DistillationConfig(imd_weight=1.0, cmrd_weight=1.0, logit_cls_weight=1.0)
+    student = replace(tiny_config.student, residual=ResidualConfig())
+    config = replace(tiny_config, student=student, training=replace(tiny_config.training, distillation=settings))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_dict(config)))
+
+
+@pytest.mark.usefixtures("asks_for_guides")
+class TestTrainStudentWithGuides:
+    def test_terms_are_logged_and_a_resumed_run_needs_the_same_guides(
+        self, command, trained_guides, tmp_path, capsys, caplog
+    ):
+        assert command("--steps", "2", "--stop-at", "1", *trained_guides) == 0
+        assert command("--resume", *trained_guides) == 0
+        line = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
+        assert {"loss_imd", "loss_cmrd", "loss_logit_cls", "loss_depth", "loss_cls"} <= line.keys()
+        assert caplog.text == ""
+        (tmp_path / "teacher.pt").write_bytes((tmp_path / "run" / "final.pt").read_bytes())
+        assert command("--resume", *trained_guides) == 1
+        assert "teacher.pt: expected teacher weights, got student weights" in capsys.readouterr().err
+
+    def test_a_missing_guide_is_said_before_sources_are_read(self, command, fake_source, tmp_path, capsys):
+        source = fake_source()
+        assert command("--steps", "1", source=source) == 1
+        assert "cmrd_weight, logit_cls_weight of training.distillation above 0 ask for the teacher" in (
+            capsys.readouterr().err
+        )
+        assert source.reads == 0 and not (tmp_path / "run").exists()
+
+    def test_without_clouds(self, command, trained_guides, fake_source, capsys):
+        source = fake_source(name="camera.mcap")
+        source.items = [replace(item, points_lidar=None) for item in source.items]
+        assert command("--steps", "1", *trained_guides, source=source, data="camera.mcap") == 1
+        assert "no LiDAR cloud in the training data: teacher and assistant have nothing" in capsys.readouterr().err
+
+    def test_frames_without_a_cloud_are_counted(self, command, trained_guides, fake_source, caplog):
+        source = fake_source(name="some.mcap")
+        source.items[1] = replace(source.items[1], points_lidar=None)
+        assert command("--steps", "2", *trained_guides, source=source, data="some.mcap") == 0
+        assert "1 of 4 frames have no LiDAR points in the image; teacher and assistant teach nothing" in caplog.text
+
+    def test_only_a_student_takes_guides(self, command, trained_guides, capsys):
+        assert command("--steps", "1", *trained_guides, network="assistant") == 1
+        assert "unrecognized arguments: --teacher" in capsys.readouterr().err
 
 
 class TestTrainStudent:
@@ -133,6 +195,10 @@ class TestTrainStudent:
         ]
         assert command("--steps", "1", source=source) == 0
         assert "no labelled Pedestrian" in caplog.text and "no LiDAR cloud" in caplog.text
+
+    def test_guides_are_for_weights_that_ask_for_them(self, command, trained_guides, capsys, caplog):
+        assert command("--steps", "1", *trained_guides) == 0
+        assert caplog.text.count("no weight of training.distillation asks for the") == 2
 
     @pytest.mark.parametrize("steps", ["0", "-3", "many"])
     def test_steps_must_be_a_number_above_zero(self, command, steps):

@@ -1,0 +1,218 @@
+"""The frozen networks that guide a student: loaded, checked against the student, run on the very batches it sees."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from monotakd_ros.config import Config, DistillationConfig, HeadConfig, StudentConfig, TeacherConfig
+from monotakd_ros.errors import CheckpointError, TrainingError
+from monotakd_ros.frame import FrameBatch
+from monotakd_ros.network.assistant import Assistant
+from monotakd_ros.network.checkpoint import ASSISTANT, TEACHER, load_checkpoint, load_network
+from monotakd_ros.network.detection_output import DetectionOutput, StudentOutput
+from monotakd_ros.network.student import Student
+from monotakd_ros.network.teacher import Teacher
+from monotakd_ros.provenance import CheckpointName
+from monotakd_ros.training.distillation_losses import distillation_terms
+from monotakd_ros.training.losses import LossTerm
+
+_log = logging.getLogger(__name__)
+
+Output = TypeVar("Output", bound=DetectionOutput)
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """What the guides make of a batch.
+
+    Attributes:
+        teacher: its output; None without a teacher.
+        assistant: its output; None without an assistant.
+        frames: (G,) int64 index of the frames that have a cloud: without one, the guides have nothing to teach.
+    """
+
+    teacher: DetectionOutput | None
+    assistant: DetectionOutput | None
+    frames: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Guides:
+    """Teacher and assistant, as far as there are any; frozen: no gradients, and batch norms keep their statistics.
+
+    Attributes:
+        teacher: the LiDAR network.
+        assistant: the camera network lifted with measured depth.
+        files: where the weights of each came from, by kind.
+    """
+
+    teacher: Teacher | None = None
+    assistant: Assistant | None = None
+    files: Mapping[str, CheckpointName] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for network in self.networks.values():
+            network.eval().requires_grad_(False)
+
+    @property
+    def networks(self) -> dict[str, Teacher | Assistant]:
+        """The guides that are there, by kind."""
+        pairs = {TEACHER: self.teacher, ASSISTANT: self.assistant}
+        return {kind: network for kind, network in pairs.items() if network is not None}
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """What tells these guides from others."""
+        return {kind: name.sha256 for kind, name in self.files.items()}
+
+    def share_plans(self, student: Student) -> None:
+        """Let the assistant read the student's lift plans where both lift alike: they need not be kept twice."""
+        if self.assistant is not None and _lift(self.assistant.config) == _lift(student.config):
+            self.assistant.view_transform.plans = student.view_transform.plans
+
+    @torch.no_grad()
+    def __call__(self, batch: FrameBatch) -> Guidance:
+        """Run the guides on a batch.
+
+        Raises:
+            FrameError: the batch carries no clouds.
+        """
+        batch.require_clouds("a student's guides")
+        with_cloud = [index for index, cloud in enumerate(batch.points_lidar) if len(cloud)]
+        return Guidance(
+            None if self.teacher is None else self.teacher(batch),
+            None if self.assistant is None else self.assistant(batch),
+            torch.tensor(with_cloud, dtype=torch.int64, device=batch.images.device),
+        )
+
+
+NO_GUIDES = Guides()
+
+
+def guided_terms(output: StudentOutput, guidance: Guidance, config: DistillationConfig) -> dict[str, LossTerm]:
+    """The distillation terms of a batch, over its frames that have a cloud; 0 where none has."""
+    frames = guidance.frames
+    teacher = None if guidance.teacher is None else _of_frames(guidance.teacher, frames)
+    assistant = None if guidance.assistant is None else _of_frames(guidance.assistant, frames)
+    return distillation_terms(_of_frames(output, frames), teacher, assistant, config)
+
+
+def _of_frames(output: Output, frames: torch.Tensor) -> Output:
+    if len(frames) == len(output.bev):
+        return output
+    maps = {item.name: getattr(output, item.name) for item in dataclasses.fields(output)}
+    return dataclasses.replace(output, **{name: None if m is None else m[frames] for name, m in maps.items()})
+
+
+def load_guides(config: Config, teacher: Path | None, assistant: Path | None) -> Guides:
+    """The guides that the weights of `training.distillation` ask for, on the CPU.
+
+    Args:
+        config: of the student.
+        teacher: its checkpoint; not read, with a warning, where no weight asks for it.
+        assistant: likewise.
+
+    Raises:
+        TrainingError: a weight asks for a guide that is not given.
+        CheckpointError: unreadable, another kind of network, or one whose maps or classes are not the student's.
+    """
+    given = {kind: path for kind, path in ((TEACHER, teacher), (ASSISTANT, assistant)) if path is not None}
+    require_guides(config, given)
+    networks: dict[str, Any] = {}
+    for kind, path in given.items():
+        if not _weights_of(config)[kind]:
+            _log.warning("%s: no weight of training.distillation asks for the %s: it teaches nothing", path, kind)
+            continue
+        check_agreement(path, kind, load_checkpoint(path, kind).config, config)
+        networks[kind], _ = load_network(path)
+    return Guides(**networks, files={kind: CheckpointName.of(given[kind]) for kind in networks})
+
+
+def require_guides(config: Config, given: Collection[str]) -> None:
+    """Check that every guide that a weight asks for is among `given` ("teacher", "assistant").
+
+    Raises:
+        TrainingError: names the guide and the weights.
+    """
+    for kind, weights in _weights_of(config).items():
+        if weights and kind not in given:
+            raise TrainingError(
+                f"config {config.name}: {', '.join(weights)} of training.distillation above 0 ask for the {kind}: "
+                f"give its checkpoint (--{kind}), or set them to 0"
+            )
+
+
+def _weights_of(config: Config) -> dict[str, tuple[str, ...]]:
+    settings = config.training.distillation
+    return {TEACHER: settings.teacher_weights, ASSISTANT: settings.assistant_weights}
+
+
+def check_agreement(path: Path, kind: str, guide: Config, config: Config) -> None:
+    """Check that a guide's maps mean the same as the student's, cell by cell, channel by channel, class by class.
+
+    Args:
+        path: the guide's checkpoint, for the message.
+        kind: "teacher" or "assistant".
+        guide: the settings in that checkpoint.
+        config: of the student.
+
+    Raises:
+        CheckpointError: names both and everything that differs.
+    """
+    if kind == TEACHER:
+        assert guide.teacher is not None, "a teacher was built from this config"
+        found, wanted = _teacher_facts(guide.teacher), _map_facts(config.student) | _head_facts(config.student.head)
+    else:
+        found, wanted = (_map_facts(section) | _camera_facts(section) for section in (guide.student, config.student))
+    differing = [f"{key}: expected {wanted[key]}, got {found[key]}" for key in wanted if wanted[key] != found[key]]
+    if differing:
+        raise CheckpointError(
+            f"{path}: this {kind} ({guide.name}) cannot guide the student of config {config.name}: "
+            + "; ".join(differing)
+        )
+
+
+def _map_facts(section: StudentConfig) -> dict[str, Any]:
+    return {
+        "grid.range_m": section.grid.range_m,
+        "BEV cells (x, y)": section.grid.build().shape_xyz[:2],
+        "BEV channels": section.bev.collapse_channels,
+        "classes": section.class_names,
+    }
+
+
+def _teacher_facts(section: TeacherConfig) -> dict[str, Any]:
+    return {
+        "grid.range_m": section.grid.range_m,
+        "BEV cells (x, y)": section.bev_grid.shape_xyz[:2],
+        "BEV channels": section.bev.collapse_channels,
+        "classes": section.class_names,
+    } | _head_facts(section.head)
+
+
+def _head_facts(head: HeadConfig) -> dict[str, Any]:
+    """What makes an anchor's logits and codes mean the same."""
+    return {
+        "anchors": tuple((anchor.size_m, anchor.bottom_z_m) for anchor in head.anchors),
+        "head.rotations": head.rotations,
+        "head.placement": head.placement,
+        "head.direction_offset": head.direction_offset,
+    }
+
+
+def _camera_facts(section: StudentConfig) -> dict[str, Any]:
+    """The images that a camera network is given."""
+    camera = section.input
+    return {"input camera": (camera.width, camera.height, camera.focal_px, camera.center_px)}
+
+
+def _lift(section: StudentConfig) -> tuple[object, ...]:
+    """What a lift plan follows from, besides the calibration."""
+    return section.grid, section.depth, section.lift

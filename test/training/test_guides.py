@@ -1,0 +1,341 @@
+"""A student taught by frozen guides: who moves and who does not, resume, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from monotakd_ros.config import (
+    AugmentConfig,
+    BevConfig,
+    Config,
+    DistillationConfig,
+    GridConfig,
+    HeadConfig,
+    InputConfig,
+    LossConfig,
+    ResidualConfig,
+)
+from monotakd_ros.config_file import load_config
+from monotakd_ros.errors import CheckpointError, FrameError, TrainingError
+from monotakd_ros.network.checkpoint import build_network, load_checkpoint, save_checkpoint
+from monotakd_ros.network.made_up_batch import make_batch
+from monotakd_ros.training.guides import Guides, guided_terms, load_guides
+from monotakd_ros.training.loop import RunOptions, TrainingRun, train_network
+
+WEIGHTS = {
+    "imd_weight": 1.0,
+    "cmrd_weight": 1.0,
+    "direct_weight": 0.5,
+    "logit_cls_weight": 2.0,
+    "logit_box_weight": 2.0,
+    "logit_direction_weight": 0.4,
+}
+TERMS = [name.removesuffix("_weight") for name in WEIGHTS]
+LIFTED = {"encoder.backbone", "encoder.classifier", "encoder.channel_reduce"}
+TO_THE_MAP = LIFTED | {"collapse", "adaptation"}
+TO_THE_HEAD = TO_THE_MAP | {"residual", "fusion", "bev_backbone"}
+MOVED = {
+    "imd": TO_THE_MAP,
+    "direct": TO_THE_MAP,
+    "cmrd": LIFTED | {"residual"},
+    "logit_cls": TO_THE_HEAD | {"head.conv_cls"},
+    "logit_box": TO_THE_HEAD | {"head.conv_box"},
+    "logit_direction": TO_THE_HEAD | {"head.conv_dir_cls"},
+}
+"""The parts of the student with fusion that each term teaches."""
+
+
+def part_of(parameter: str) -> str:
+    room, inside = parameter.split(".")[:2]
+    return f"{room}.{inside}" if room in ("encoder", "head") else room
+
+
+def sighted(network):
+    """The network with a class bias that lets it see objects, as an untrained head does not."""
+    with torch.no_grad():
+        network.head.conv_cls.bias.fill_(-2.0)
+    return network
+
+
+def with_weights(config: Config, **weights: float) -> Config:
+    distillation = replace(DistillationConfig(), **weights)
+    return replace(config, training=replace(config.training, distillation=distillation))
+
+
+@pytest.fixture
+def guided_config(tiny_config) -> Config:
+    student = replace(
+        tiny_config.student,
+        residual=ResidualConfig("adapted"),
+        bev=replace(tiny_config.student.bev, adaptation_blocks=1),
+    )
+    return with_weights(replace(tiny_config, student=student), **WEIGHTS)
+
+
+@pytest.fixture
+def guide_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("guides")
+
+
+@pytest.fixture
+def save_guide(guide_folder, tiny_config):
+    """Writes a random guide of a config; returns its path."""
+
+    def save(kind: str, config: Config = tiny_config, seed: int = 7, name: str = ""):
+        torch.manual_seed(seed)
+        path = guide_folder / f"{name or kind}.pt"
+        save_checkpoint(path, sighted(build_network(kind, config)).state_dict(), config, {}, kind)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def guides(guided_config, save_guide) -> Guides:
+    return load_guides(guided_config, save_guide("teacher"), save_guide("assistant"))
+
+
+def states(guides: Guides) -> dict[str, torch.Tensor]:
+    return {
+        f"{kind}.{key}": tensor.clone()
+        for kind, network in guides.networks.items()
+        for key, tensor in network.state_dict().items()
+    }
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.fixture(scope="module")
+def gradients(repository) -> dict[str, dict[str, bool]]:
+    """Per term: whether each parameter of the small student gets a gradient of it."""
+    config = with_weights(load_config(repository / "config" / "distill_small.yaml"), **WEIGHTS)
+    torch.manual_seed(0)
+    student = build_network("student", config).train()
+    guides = Guides(*(sighted(build_network(kind, config)) for kind in ("teacher", "assistant")))
+    batch = make_batch(config)
+    terms = guided_terms(student(batch, with_residual=True), guides(batch), config.training.distillation)
+    names, parameters = zip(*student.named_parameters())
+    return {
+        term: {
+            name: gradient is not None and bool(gradient.any())
+            for name, gradient in zip(
+                names, torch.autograd.grad(item.value, parameters, retain_graph=True, allow_unused=True)
+            )
+        }
+        for term, item in terms.items()
+    }
+
+
+class TestGradientFlow:
+    @pytest.mark.parametrize("term", TERMS)
+    def test_a_term_teaches_these_parts_of_the_small_student_and_no_others(self, gradients, term):
+        assert {part_of(name) for name, moved in gradients[term].items() if moved} == MOVED[term]
+
+    def test_together_they_teach_every_parameter(self, gradients):
+        names = gradients["imd"]
+        assert [name for name in names if not any(gradients[term][name] for term in TERMS)] == []
+
+    def test_a_step_moves_what_the_terms_claim_and_nothing_else(self, guided_config, guides, training_frames, tmp_path):
+        training = replace(
+            with_weights(guided_config, imd_weight=1.0).training,
+            loss=LossConfig(0.0, 0.0, 0.0, 0.0),
+            weight_decay=0.0,
+        )
+        config = replace(guided_config, training=training)
+        run = TrainingRun("student", config, training_frames, [], tmp_path, guides=guides)
+        before = {name: item.detach().clone() for name, item in run.network.named_parameters()}
+        run.take_step(run.batches[0])
+        moved = {part_of(name) for name, item in run.network.named_parameters() if not torch.equal(item, before[name])}
+        assert moved == MOVED["imd"]
+
+
+class TestFrozen:
+    def test_guides_stay_as_they_are_bit_for_bit(self, guided_config, guides, training_frames, tmp_path):
+        before = states(guides)
+        assert any(key.endswith("running_mean") for key in before)
+        config = replace(guided_config, training=replace(guided_config.training, steps=3))
+        train_network("student", config, training_frames, training_frames[:1], tmp_path / "run", guides=guides)
+        assert same(before, states(guides))
+        for network in guides.networks.values():
+            assert not network.training
+            assert all(item.grad is None and not item.requires_grad for item in network.parameters())
+
+    def test_guides_take_no_random_numbers_from_the_student(self, guided_config, guides, training_frames, tmp_path):
+        config = with_weights(guided_config, imd_weight=1e-30, cmrd_weight=1e-30)
+        taught = TrainingRun("student", config, training_frames, [], tmp_path, guides=guides)
+        alone = TrainingRun("student", with_weights(config), training_frames, [], tmp_path)
+        assert same(taught.network.state_dict(), alone.network.state_dict())
+        for run in (taught, alone):
+            run.take_step(run.batches[0])
+        assert same(taught.network.state_dict(), alone.network.state_dict())
+
+    def test_the_assistant_reads_the_students_lift_plans(self, guided_config, guides, training_frames, tmp_path):
+        run = TrainingRun("student", guided_config, training_frames, [], tmp_path, guides=guides)
+        assert guides.assistant.view_transform.plans is run.network.view_transform.plans
+
+    def test_but_not_where_it_lifts_otherwise(self, guided_config, save_guide):
+        finer = replace(guided_config.student, grid=GridConfig(guided_config.student.grid.range_m, (1.0, 1.0, 1.0)))
+        config = replace(guided_config, student=finer)
+        guides = load_guides(with_weights(config, imd_weight=1.0), None, save_guide("assistant"))
+        student = build_network("student", config)
+        guides.share_plans(student)
+        assert guides.assistant.view_transform.plans is not student.view_transform.plans
+
+
+class TestARun:
+    def test_all_terms_fall_and_are_logged(self, guided_config, guides, training_frames, tmp_path):
+        training = replace(
+            guided_config.training,
+            steps=40,
+            validate_every=40,
+            loss=LossConfig(0.0, 0.0, 0.0, 0.0),  # labels do not agree with random guides
+            augment=AugmentConfig(0.0, 0.0, 0.0, 0.0),
+        )
+        figures = []
+        train_network(
+            "student",
+            replace(guided_config, training=training),
+            training_frames[:2],
+            training_frames[:1],
+            tmp_path,
+            on_step=lambda progress: figures.append(progress.figures),
+            guides=guides,
+        )
+        for term in TERMS:
+            first, last = (sum(item[f"loss_{term}"] for item in part) for part in (figures[:4], figures[-4:]))
+            assert last < first, term
+        lines = [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+        assert {line["kind"] for line in lines} == {"train", "validation"}
+        assert all({f"loss_{term}" for term in TERMS} <= line.keys() for line in lines)
+
+    def test_the_checkpoint_names_its_guides(self, guided_config, guides, training_frames, tmp_path):
+        config = replace(guided_config, training=replace(guided_config.training, steps=1))
+        train_network("student", config, training_frames, [], tmp_path, guides=guides)
+        metadata = load_checkpoint(tmp_path / "final.pt").metadata
+        assert metadata["guides"]["teacher"] == {"file": "teacher.pt", "sha256": guides.checksums["teacher"]}
+        assert set(metadata["guides"]) == {"teacher", "assistant"}
+
+    def test_a_branch_beside_the_detector_is_taught_by_the_residual(
+        self, guided_config, guides, training_frames, tmp_path, caplog
+    ):
+        student = replace(guided_config.student, residual=ResidualConfig("off"))
+        config = with_weights(replace(guided_config, student=student), cmrd_weight=1.0)
+        config = replace(config, training=replace(config.training, steps=1))
+        train_network("student", config, training_frames, training_frames[:1], tmp_path / "a", guides=guides)
+        assert "no loss reaches" not in caplog.text
+        config = with_weights(config, imd_weight=1.0)
+        train_network("student", config, training_frames, [], tmp_path / "b", guides=guides)
+        assert "no loss reaches all of residual" in caplog.text
+
+    def test_bfloat16(self, guided_config, guides, training_frames, tmp_path):
+        config = replace(guided_config, training=replace(guided_config.training, steps=2, amp="bf16"))
+        assert train_network("student", config, training_frames, [], tmp_path, guides=guides).finished
+
+    def test_frames_without_a_cloud_are_left_out(self, guided_config, guides, training_frames, tmp_path):
+        run = TrainingRun("student", guided_config, training_frames, [], tmp_path, guides=guides)
+        run.network.eval()
+        whole, bare = training_frames[0].prepared, training_frames[1].prepared
+        bare = replace(bare, points_img=bare.points_img[:0], points_lidar=bare.points_lidar[:0])
+
+        def terms_of(*frames):
+            batch = run.build(frames)
+            with torch.no_grad():
+                return run.losses(run.forward(run.network, batch.frames), batch)
+
+        alone, mixed, none = terms_of(whole), terms_of(whole, bare), terms_of(bare)
+        for term in TERMS:
+            assert mixed[term].value.item() == pytest.approx(alone[term].value.item(), rel=1e-4)
+            assert none[term].value.item() == 0.0
+
+    def test_a_batch_without_any_clouds_field_is_an_error(self, guides, guided_config):
+        batch = replace(make_batch(guided_config), points_img=(), points_lidar=())
+        with pytest.raises(FrameError, match="guides needs the LiDAR cloud of every frame"):
+            guides(batch)
+
+    def test_a_guide_that_gives_no_numbers_stops_the_run(self, guided_config, guides, training_frames, tmp_path):
+        with torch.no_grad():
+            guides.teacher.head.conv_cls.bias[0] = np.nan
+        with pytest.raises(TrainingError, match=r"loss_logit_cls = nan, loss_logit_box = nan.* frames 00000"):
+            train_network("student", guided_config, training_frames, [], tmp_path, guides=guides)
+
+
+class TestResume:
+    def test_continues_bit_for_bit(self, guided_config, guides, training_frames, tmp_path):
+        config = replace(guided_config, training=replace(guided_config.training, steps=4))
+        whole, parts = tmp_path / "whole", tmp_path / "parts"
+        train_network("student", config, training_frames, [], whole, guides=guides)
+        train_network("student", config, training_frames, [], parts, RunOptions(stop_at=2), guides=guides)
+        train_network("student", config, training_frames, [], parts, RunOptions(resume=True), guides=guides)
+        assert same(*(load_checkpoint(out / "final.pt").state_dict for out in (whole, parts)))
+
+    def test_other_guides_are_refused(self, guided_config, guides, save_guide, guide_folder, training_frames, tmp_path):
+        train_network("student", guided_config, training_frames, [], tmp_path, RunOptions(stop_at=1), guides=guides)
+        other = load_guides(guided_config, save_guide("teacher", seed=8, name="other"), guide_folder / "assistant.pt")
+        was, now = guides.checksums["teacher"], other.checksums["teacher"]
+        with pytest.raises(TrainingError, match=f"other settings: guides.teacher: was '{was}', now '{now}'. Restore"):
+            train_network("student", guided_config, training_frames, [], tmp_path, RunOptions(resume=True), None, other)
+
+
+class TestLoading:
+    @pytest.mark.parametrize(
+        ("weight", "missing"),
+        [("imd", "assistant"), ("direct", "teacher"), ("cmrd", "teacher"), ("logit_box", "teacher")],
+    )
+    def test_a_guide_that_a_weight_asks_for(self, guided_config, weight, missing, training_frames, tmp_path):
+        config = with_weights(guided_config, **{f"{weight}_weight": 0.5})
+        message = rf"config tiny: {weight}_weight of training.distillation above 0 ask for the {missing}: .*--{missing}"
+        with pytest.raises(TrainingError, match=message):
+            load_guides(config, None, None)
+        with pytest.raises(TrainingError, match=message):
+            train_network("student", config, training_frames, [], tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    def test_a_guide_that_nothing_asks_for_is_not_read(self, guided_config, save_guide, tmp_path, caplog):
+        config = with_weights(guided_config, imd_weight=1.0)
+        guides = load_guides(config, tmp_path / "nothing.pt", save_guide("assistant"))
+        assert set(guides.networks) == set(guides.checksums) == {"assistant"}
+        assert "nothing.pt: no weight of training.distillation asks for the teacher" in caplog.text
+
+    def test_the_wrong_kind(self, guided_config, save_guide):
+        with pytest.raises(CheckpointError, match=r"assistant\.pt: expected teacher weights, got assistant weights"):
+            load_guides(guided_config, save_guide("assistant"), save_guide("assistant", name="other"))
+
+    def test_only_a_student_has_guides(self, guided_config, guides, training_frames, tmp_path):
+        with pytest.raises(TrainingError, match="only a student has guides, got teacher, assistant for teacher"):
+            train_network("teacher", guided_config, training_frames, [], tmp_path, guides=guides)
+
+    def test_teacher_and_assistant_do_not_mind_the_weights(self, guided_config, training_frames, tmp_path):
+        config = replace(guided_config, training=replace(guided_config.training, steps=1))
+        assert train_network("assistant", config, training_frames, [], tmp_path).finished
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"grid": GridConfig((2.0, -8.0, -3.0, 26.0, 8.0, 1.0), (2.0, 2.0, 2.0))}, r"BEV cells .* got \(12, 8\)"),
+            ({"grid": GridConfig((3.0, -8.0, -3.0, 27.0, 8.0, 1.0), (1.0, 1.0, 2.0))}, "grid.range_m: expected"),
+            ({"bev": BevConfig(16, (1, 1), (1, 2), (8, 8), (8, 8))}, "BEV channels: expected 8, got 16"),
+            ({"input": InputConfig(160, 64, 70.0, (63.0, 28.0))}, r"input camera: expected \(128, 64"),
+        ],
+    )
+    def test_an_assistant_of_another_map(self, guided_config, tiny_config, save_guide, change, message):
+        other = replace(tiny_config, name="other", teacher=None, student=replace(tiny_config.student, **change))
+        path = save_guide("assistant", other)
+        with pytest.raises(
+            CheckpointError, match=rf"assistant\.pt: this assistant \(other\) cannot .* config tiny: .*{message}"
+        ):
+            load_guides(with_weights(guided_config, imd_weight=1.0), None, path)
+
+    def test_a_teacher_of_other_classes_or_anchors(self, guided_config, tiny_config, save_guide):
+        head = HeadConfig(tiny_config.student.head.anchors[:1], placement="stretched")
+        teacher = replace(tiny_config.teacher, head=head)
+        other = replace(tiny_config, student=replace(tiny_config.student, head=head), teacher=teacher)
+        message = r"teacher \(tiny\) .*classes: expected \('Car', 'Pedestrian'\), got \('Car',\); anchors: .*placement"
+        with pytest.raises(CheckpointError, match=message):
+            load_guides(with_weights(guided_config, direct_weight=1.0), save_guide("teacher", other), None)
