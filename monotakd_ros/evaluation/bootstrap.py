@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -36,15 +37,27 @@ class Resampling:
     block_frames: int = 1
     confidence: float = 0.95
 
-    def weights(self, num_frames: int) -> np.ndarray:
-        """(resamples, F) float32: how often each draw holds each frame."""
-        block = np.arange(num_frames) // self.block_frames
+    def weights(self, num_frames: int, recordings: Sequence[str] | None = None) -> np.ndarray:
+        """(resamples, F) float32: how often each draw holds each frame.
+
+        Args:
+            num_frames: F.
+            recordings: of which recording each frame is; no block reaches from one into the next. None: all of one.
+        """
+        block = self._blocks(recordings if recordings is not None else [""] * num_frames)
         blocks = int(block[-1]) + 1 if num_frames else 0
         rng = np.random.default_rng(self.seed)
         if not blocks:
             return np.zeros((self.resamples, 0), dtype=np.float32)
         drawn = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=self.resamples)
         return drawn[:, block].astype(np.float32)
+
+    def _blocks(self, recordings: Sequence[str]) -> np.ndarray:
+        """(F,) number of each frame's block, rising."""
+        lengths = [len(list(frames)) for _, frames in groupby(recordings)]
+        within = [np.arange(length) // self.block_frames for length in lengths]
+        starts = np.cumsum([0] + [int(numbers[-1]) + 1 for numbers in within])
+        return np.concatenate([np.zeros(0, np.int64), *(start + numbers for start, numbers in zip(starts, within))])
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
         """Low and high end of the middle `confidence` of `values` (B,)."""
@@ -54,7 +67,10 @@ class Resampling:
 
 
 def ap_intervals(
-    scores: KittiScores, resampling: Resampling, on_cell: Callable[[], None] = lambda: None
+    scores: KittiScores,
+    resampling: Resampling,
+    on_cell: Callable[[], None] = lambda: None,
+    recordings: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Interval of every R40 figure.
 
@@ -62,12 +78,13 @@ def ap_intervals(
         scores: what was counted.
         resampling: see there.
         on_cell: called after each figure, for a progress bar.
+        recordings: see `Resampling.weights`.
 
     Returns:
         "strict" | "loose" -> class -> metric -> [[low, high] or None for easy, moderate, hard], per cent. None also
         where no result is right: draws of nothing but zeros would look like certainty.
     """
-    weights = resampling.weights(scores.pairs.truth.num_frames)
+    weights = resampling.weights(scores.pairs.truth.num_frames, recordings)
     known: dict[int, tuple[float, float]] = {}
     result: dict[str, Any] = {}
     for cell in scores.cells():
@@ -124,10 +141,11 @@ def compare_ap(
     class_names: Sequence[str],
     resampling: Resampling,
     on_cell: Callable[[], None] = lambda: None,
+    recordings: Sequence[str] | None = None,
 ) -> list[Difference]:
     """Every R40 figure that has ground truth, for two detectors on the same frames, with the interval of b - a."""
     a, b = KittiScores(truth, results_a, class_names), KittiScores(truth, results_b, class_names)
-    weights = resampling.weights(len(truth))
+    weights = resampling.weights(len(truth), recordings)
     differences = []
     for cell in a.cells():
         counted = a.events(cell).num_counted()

@@ -30,6 +30,11 @@ class EvaluationFrame:
     covariance_cam: np.ndarray | None = None
     stamp_ns: int | None = None
 
+    @property
+    def recording(self) -> str:
+        """What the frame's name says before its last slash: its source, where an evaluation has several."""
+        return self.name.rpartition("/")[0]
+
     def __post_init__(self) -> None:
         if self.covariance_cam is not None:
             expected, got = (len(self.results), 3, 3), self.covariance_cam.shape

@@ -142,6 +142,7 @@ def compare_reports(
         _class_names(contents),
         resampling,
         on_cell,
+        [frame.recording for frame in a],
     )
     folders, reports = (str(report_a), str(report_b)), (contents[0], contents[1])
     return Comparison(folders, reports, len(common), sum(map(len, alone)), resampling, tuple(differences))

@@ -70,7 +70,7 @@ def write_kitti_results(folder: Path, frames: Sequence[EvaluationFrame]) -> None
     """
     by_source: dict[str, list[tuple[str, KittiFrame]]] = {}
     for frame in frames:
-        source, _, name = frame.name.rpartition("/")
-        by_source.setdefault(source, []).append((name, frame.results))
+        name = frame.name.rpartition("/")[2]
+        by_source.setdefault(frame.recording, []).append((name, frame.results))
     for source, results in by_source.items():
         write_results(folder / source, results)

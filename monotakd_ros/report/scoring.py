@@ -73,7 +73,7 @@ def score(
         "counts": _counts(frames),
         "warnings": [*gathered.warnings, *warnings_about(frames, names), *_warnings(gathered, options, reliable)],
         "kitti_ap": scores.average_precision(),
-        "kitti_ap_interval": ap_intervals(scores, options.resampling, on_interval)
+        "kitti_ap_interval": ap_intervals(scores, options.resampling, on_interval, [f.recording for f in frames])
         if options.resampling.resamples
         else None,
         "curves": _curves(scores),

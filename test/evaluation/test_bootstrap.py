@@ -80,6 +80,15 @@ def test_blocks_keep_neighbours_together() -> None:
     assert Resampling(resamples=3).weights(6).sum(axis=1).tolist() == [6, 6, 6]
 
 
+def test_blocks_do_not_reach_from_one_recording_into_the_next() -> None:
+    recordings = ["a"] * 5 + ["b"] * 3
+    weights = Resampling(resamples=50, block_frames=4).weights(8, recordings)
+    for block in (slice(0, 4), slice(4, 5), slice(5, 8)):
+        assert (weights[:, block] == weights[:, block][:, :1]).all()
+    assert (weights[:, 4] != weights[:, 5]).any()
+    assert Resampling(resamples=2, block_frames=3).weights(0, []).shape == (2, 0)
+
+
 def test_repeated_frames_need_blocks_for_an_honest_interval() -> None:
     """Each frame five times over looks five times as certain, unless the five are drawn together."""
     truth, results = random_sides(60, 3)
