@@ -37,7 +37,8 @@ def gather_kitti(results: Path, labels: Path, frames_list: Path | None, allow_mi
         LabelError: a malformed line; names file and line.
     """
     results_folder, labels_folder = _results_folder(results), _labels_folder(labels)
-    found, labelled = _names(results_folder), _names(labels_folder)
+    found, labelled = _files(results_folder), _files(labels_folder)
+    found = _by_number(found, labelled)
     wanted = list(labelled) if frames_list is None else _listed(frames_list)
     chosen = [name for name in wanted if name in found and name in labelled]
     missing = [name for name in wanted if name not in found]
@@ -49,7 +50,7 @@ def gather_kitti(results: Path, labels: Path, frames_list: Path | None, allow_mi
         "listed frames without labels": unlabelled,
     }
     require_the_same_frames(faults, len(chosen), allow_missing, f"results {results_folder}, labels {labels_folder}")
-    frames, warnings = _read(chosen, results_folder, labels_folder)
+    frames, warnings = _read(chosen, found, labelled)
     return Gathered(
         frames=frames,
         run=_run(results, labels, frames_list, len(frames)),
@@ -82,9 +83,17 @@ def _results_folder(path: Path) -> Path:
     raise SourceError(f"{path}: expected result files NAME.txt, here or in data; found none")
 
 
-def _names(folder: Path) -> dict[str, None]:
-    """Sorted names of the text files."""
-    return dict.fromkeys(sorted(item.stem for item in folder.glob("*.txt") if item.is_file()))
+def _files(folder: Path) -> dict[str, Path]:
+    """The text files by name, sorted."""
+    return {item.stem: item for item in sorted(folder.glob("*.txt")) if item.is_file()}
+
+
+def _by_number(found: dict[str, Path], labelled: dict[str, Path]) -> dict[str, Path]:
+    """Results under the names of the labels with the same number, where the two only differ in leading zeros."""
+    if found.keys() & labelled.keys() or not all(name.isdecimal() for name in (*found, *labelled)):
+        return found
+    names = {int(name): name for name in labelled}
+    return {names.get(int(name), name): path for name, path in found.items()}
 
 
 def _listed(path: Path) -> list[str]:
@@ -100,9 +109,11 @@ def _listed(path: Path) -> list[str]:
     return names
 
 
-def _read(names: list[str], results: Path, labels: Path) -> tuple[tuple[EvaluationFrame, ...], list[str]]:
-    found = [read_results(results / f"{name}.txt") for name in names]
-    truth, warnings = _truth([read_ground_truth(labels / f"{name}.txt") for name in names])
+def _read(
+    names: list[str], results: dict[str, Path], labels: dict[str, Path]
+) -> tuple[tuple[EvaluationFrame, ...], list[str]]:
+    found = [read_results(results[name]) for name in names]
+    truth, warnings = _truth([read_ground_truth(labels[name]) for name in names])
     without_volume = [where for item in found for where in item.without_volume]
     if without_volume:
         warnings.append(

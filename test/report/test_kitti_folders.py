@@ -73,6 +73,15 @@ def test_run_says_what_was_compared(labels, results):
     json.dumps(run)
 
 
+def test_numbers_with_other_leading_zeros_are_the_same_frames(tmp_path):
+    """A bag's frames have six digits, KITTI's raw and tracking labels ten."""
+    labels = write(tmp_path / "label_2", **{"0000000003": TRUTH, "0000000012": ""})
+    results = write(tmp_path / "results", **{"000003": RESULT, "000012": RESULT})
+    gathered = gather_kitti(results, labels, None, allow_missing=False)
+    assert names(gathered) == ["0000000003", "0000000012"]
+    assert [len(frame.truth) for frame in gathered.frames] == [1, 0]
+
+
 def test_missing_result_files_are_named_and_counted(tmp_path, labels):
     results = write(tmp_path / "some", f2=RESULT)
     with pytest.raises(SourceError, match=r"frames without a result file: 2 \(f1, f3\).*--allow-missing .* have, 1$"):
