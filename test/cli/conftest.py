@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +53,12 @@ TINY_CONFIG = {
 }
 
 
+@pytest.fixture
+def tiny_config() -> dict[str, Any]:
+    """Settings of a student that computes in no time; a copy of one's own."""
+    return copy.deepcopy(TINY_CONFIG)
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
@@ -60,6 +72,25 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def monotakd() -> Callable[..., int]:
     """The command line with words of any type; returns the exit code."""
     return lambda *words: main([str(word) for word in words])
+
+
+@pytest.fixture
+def interrupted() -> Callable[..., int]:
+    """Runs a command over 300 frames, presses Ctrl-C when its bar shows the first; returns the exit code."""
+    return _interrupted
+
+
+def _interrupted(*words: object) -> int:
+    command = [sys.executable, "-m", "monotakd_ros.cli.main", *map(str, words)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    progress = ""
+    while not re.search(r"\| [1-9]\d*/300", progress):
+        character = process.stderr.read(1)
+        assert character, f"it ended before it was interrupted: {progress}"
+        progress += character
+    process.send_signal(signal.SIGINT)
+    process.stderr.read()
+    return process.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")

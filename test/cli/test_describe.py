@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,56 +18,45 @@ from monotakd_ros.config import Config
 from monotakd_ros.config_file import from_dict
 from monotakd_ros.network.checkpoint import KINDS, build_network, save_checkpoint
 
-BEV = {
-    "collapse_channels": 8,
-    "stage_layers": [1, 1],
-    "stage_strides": [1, 2],
-    "stage_channels": [8, 8],
-    "upsample_channels": [8, 8],
-}
-RANGE_M = [2.0, -10.24, -3.0, 22.48, 10.24, 1.0]
-TINY = {
-    "name": "tiny",
-    "student": {
-        "input": {"width": 160, "height": 64, "focal_px": 90.0, "center_px": [79.0, 28.0]},
-        "grid": {"range_m": RANGE_M, "voxel_size_m": [1.28, 1.28, 1.0]},
-        "depth": {"min_m": 2.0, "max_m": 24.0, "num_bins": 8},
-        "encoder": {
-            "block": "basic",
-            "layers": [1, 1, 1, 1],
-            "stem_channels": 8,
-            "channels": [8, 8, 8, 8],
-            "feature_stage": 4,
-            "feature_channels": 8,
-            "aspp_channels": 8,
-            "aspp_rates": [2, 4],
-        },
-        "bev": BEV,
-        "residual": {"fusion": "off"},
-    },
-}
-TEACHER = {
-    "grid": {"range_m": RANGE_M, "voxel_size_m": [0.32, 0.32, 0.25]},
-    "encoder": {"channels": [4, 4, 4], "blocks": 1, "out_channels": 8},
-    "bev": BEV,
-}
+WriteWeights = Callable[[Path, str], Path]
 
 
-def write_config(path: Path, **sections) -> Path:
-    path.write_text(yaml.safe_dump({**TINY, **sections}))
+@pytest.fixture
+def settings(tiny_config: dict[str, Any]) -> dict[str, Any]:
+    """Of a student with a residual branch that is not fused, and a teacher."""
+    student = tiny_config["student"] | {"residual": {"fusion": "off"}}
+    teacher = {
+        "grid": student["grid"] | {"voxel_size_m": [0.32, 0.32, 0.25]},
+        "encoder": {"channels": [4, 4, 4], "blocks": 1, "out_channels": 8},
+        "bev": student["bev"],
+    }
+    return tiny_config | {"student": student, "teacher": teacher}
+
+
+@pytest.fixture
+def config_of_three(settings: dict[str, Any], tmp_path: Path) -> Path:
+    return write_yaml(tmp_path / "three.yaml", settings)
+
+
+@pytest.fixture
+def config_of_two(settings: dict[str, Any], tmp_path: Path) -> Path:
+    return write_yaml(tmp_path / "two.yaml", {key: value for key, value in settings.items() if key != "teacher"})
+
+
+def write_yaml(path: Path, settings: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(settings))
     return path
 
 
 @pytest.fixture
-def config_of_three(tmp_path: Path) -> Path:
-    return write_config(tmp_path / "three.yaml", teacher=TEACHER)
+def write_weights(settings: dict[str, Any]) -> WriteWeights:
+    def write(path: Path, kind: str) -> Path:
+        config = from_dict(Config, settings)
+        metadata = {"step": 12, "validation": {"loss": 1.23456789}, "sources": ["a\nb"] * 40, "seen": torch.zeros(3)}
+        save_checkpoint(path, build_network(kind, config).state_dict(), config, metadata, kind)
+        return path
 
-
-def write_weights(path: Path, kind: str) -> Path:
-    config = from_dict(Config, {**TINY, "teacher": TEACHER})
-    metadata = {"step": 12, "validation": {"loss": 1.23456789}, "sources": ["a\nb"] * 40, "seen": torch.zeros(3)}
-    save_checkpoint(path, build_network(kind, config).state_dict(), config, metadata, kind)
-    return path
+    return write
 
 
 def described(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -86,14 +77,16 @@ def test_a_config_of_three_networks(config_of_three: Path, capsys: pytest.Captur
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
-def test_a_config_without_teacher_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = described(capsys, write_config(tmp_path / "two.yaml"))
+def test_a_config_without_teacher_says_so(capsys: pytest.CaptureFixture[str], config_of_two: Path) -> None:
+    text = described(capsys, config_of_two)
     assert "none: the config has no `teacher` section" in text
     assert "lidar_encoder" not in text
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_weights_file(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_weights_file(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], write_weights: WriteWeights
+) -> None:
     path = write_weights(tmp_path / "weights.pt", kind)
     text = described(capsys, path)
     assert hashlib.sha256(path.read_bytes()).hexdigest() in text
@@ -103,7 +96,7 @@ def test_a_weights_file(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
-def test_json_has_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str], write_weights: WriteWeights) -> None:
     path = write_weights(tmp_path / "weights.pt", "student")
     found = json.loads(described(capsys, path, "--json"))
     assert found["weights"]["size_bytes"] == path.stat().st_size
@@ -158,8 +151,10 @@ def test_weights_of_another_program(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "it holds 'model_state', 'epoch'" in failure(capsys, tmp_path / "official.pth")
 
 
-def test_a_kind_that_the_file_does_not_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no `teacher` section" in failure(capsys, write_config(tmp_path / "two.yaml"), "--kind", "teacher")
+def test_a_kind_that_the_file_does_not_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], config_of_two: Path, write_weights: WriteWeights
+) -> None:
+    assert "no `teacher` section" in failure(capsys, config_of_two, "--kind", "teacher")
     path = write_weights(tmp_path / "weights.pt", "student")
     assert "expected teacher weights" in failure(capsys, path, "--kind", "teacher")
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -299,20 +296,12 @@ def test_interrupted_compare_leaves_nothing(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_interrupt_scores_what_is_done(record: Record, checkpoint: Path, tmp_path: Path) -> None:
+def test_interrupt_scores_what_is_done(
+    record: Record, checkpoint: Path, tmp_path: Path, interrupted: Callable[..., int]
+) -> None:
     long = record(tmp_path / "long", "bag", 300)
     words = ["evaluate", "--checkpoint", checkpoint, "--data", long, "--out", tmp_path / "out", *QUICK]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "monotakd_ros.cli.main", *map(str, words)], stderr=subprocess.PIPE, text=True
-    )
-    progress = ""
-    while not re.search(r"\| [1-9]\d*/300", progress):
-        character = process.stderr.read(1)
-        assert character, f"the run ended before it was interrupted: {progress}"
-        progress += character
-    process.send_signal(signal.SIGINT)
-    process.stderr.read()
-    assert process.wait(timeout=60) == 130
+    assert interrupted(*words) == 130
     report = report_of(tmp_path / "out")
     assert report["run"]["interrupted"] is True
     assert 0 < report["frames"]["evaluated"] < 300

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,20 +99,12 @@ def test_weights_that_are_none_are_refused(
     assert "weights.pt" in capsys.readouterr().err
 
 
-def test_interrupt_keeps_what_is_done(checkpoint: Path, tmp_path: Path, record: Record) -> None:
+def test_interrupt_keeps_what_is_done(
+    checkpoint: Path, tmp_path: Path, record: Record, interrupted: Callable[..., int]
+) -> None:
     long = record(tmp_path / "long", "bag", 300)
     words = ["replay", long, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--pictures", "none"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "monotakd_ros.cli.main", *map(str, words)], stderr=subprocess.PIPE, text=True
-    )
-    progress = ""
-    while not re.search(r"\| [1-9]\d*/300", progress):
-        character = process.stderr.read(1)
-        assert character, f"the replay ended before it was interrupted: {progress}"
-        progress += character
-    process.send_signal(signal.SIGINT)
-    process.stderr.read()
-    assert process.wait(timeout=60) == 130
+    assert interrupted(*words) == 130
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["interrupted"] is True
     with AnyReader([tmp_path / "out" / "detections"]) as reader:
