@@ -16,7 +16,7 @@ import numpy as np
 from monotakd_ros.data.image_codec import decode_compressed
 from monotakd_ros.data.kitti_records import FrameRecord, read_records
 from monotakd_ros.data.kitti_text import labels_from_text, matrices_from_text, matrix, rigid
-from monotakd_ros.data.source import DEFAULT_OPTIONS, OnError, SourceOptions, skip_bad_frames
+from monotakd_ros.data.source import DEFAULT_OPTIONS, FrameSource, OnError, SourceOptions, skip_bad_frames
 from monotakd_ros.errors import CalibrationError, FrameError, LabelError, SourceError
 from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
@@ -89,11 +89,14 @@ class KittiFolder:
     def _attempts(self) -> Iterator[Frame | FrameError]:
         for name in self._images:
             try:
-                yield self._frame(name)
+                yield self.frame(name)
             except FrameError as error:
                 yield error
 
-    def _frame(self, name: str) -> Frame:
+    def frame(self, name: str) -> Frame:
+        """Read one frame; see `FramesByName`, and `frames` for what else it raises."""
+        if name not in self._images:
+            raise FrameError(f"{self._subset / 'image_2'}: no frame {name!r}")
         image = read_image(self._images[name])
         img_P_cam, cam_T_lidar = read_calibration(self._subset / "calib" / f"{name}.txt")
         record = self._records[name]
@@ -137,6 +140,11 @@ class KittiFolder:
                 f"{self._subset / 'calib' / f'{missing[0]}.txt'}: no calibration for this image "
                 f"({len(missing)} of {len(names)} images have none)"
             )
+
+
+def has_recorded_stamps(source: FrameSource) -> bool:
+    """Whether a source's stamps were recorded; made-up ones of original KITTI folders mean nothing."""
+    return not isinstance(source, KittiFolder) or source.has_stamps
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -44,6 +45,19 @@ class FrameSource(Protocol):
 
     def close(self) -> None:
         """Release files."""
+        ...
+
+
+@runtime_checkable
+class FramesByName(Protocol):
+    """A source that reads one frame without the others."""
+
+    def frame(self, name: str) -> Frame:
+        """Read the frame of this name.
+
+        Raises:
+            FrameError: there is none, or it is bad.
+        """
         ...
 
 
@@ -134,10 +148,14 @@ def skip_bad_frames(attempts: Iterable[Frame | FrameError], path: Path, on_error
 
 
 def find_frames(source: FrameSource, names: Collection[str]) -> dict[str, Frame]:
-    """The frames of these names; reads the source only until all were found. Names it does not have are left out."""
+    """The frames of these names, as far as the source has them and they are good; reads as few others as it can."""
     found: dict[str, Frame] = {}
     remaining = set(names)
-    if remaining:
+    if isinstance(source, FramesByName):
+        for name in remaining:
+            with suppress(FrameError):
+                found[name] = source.frame(name)
+    elif remaining:
         for frame in source.frames(lambda error: None):
             if frame.name in remaining:
                 remaining.discard(frame.name)

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
-from monotakd_ros.evaluation.kitti_counting import NEIGHBOURS
+from monotakd_ros.evaluation.kitti_counting import DONT_CARE_SHARE, NEIGHBOURS
 from monotakd_ros.evaluation.kitti_pairs import BoxTable, dont_care_share, pairs_within_frames
 from monotakd_ros.evaluation.pairing import has_place, take_while_free
 from monotakd_ros.evaluation.viewing_ray import ground_ray, split_at_ray
@@ -36,7 +36,6 @@ from monotakd_ros.evaluation.viewing_ray import ground_ray, split_at_ray
 ACROSS_LIMIT_M = 1.0
 ALONG_LIMIT_M = 2.0
 ALONG_LIMIT_SHARE = 0.25
-DONT_CARE_SHARE = 0.5
 NONE = -1
 """Row or index of a side that a link lacks."""
 

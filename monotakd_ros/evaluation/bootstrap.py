@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from monotakd_ros.evaluation.kitti_ap import Cell, KittiScores, r40
+from monotakd_ros.evaluation.kitti_ap import Cell, KittiScores, counted_alike, r40
 from monotakd_ros.frame import KittiFrame
 
 
@@ -85,7 +85,7 @@ def ap_intervals(
         where no result is right: draws of nothing but zeros would look like certainty.
     """
     weights = resampling.weights(scores.pairs.truth.num_frames, recordings)
-    known: dict[int, tuple[float, float]] = {}
+    known: dict[Cell, list[float]] = {}
     result: dict[str, Any] = {}
     for cell in scores.cells():
         figures = result.setdefault(cell.overlaps, {}).setdefault(cell.class_name, {}).setdefault(cell.metric, [])
@@ -99,12 +99,12 @@ def _interval(
     cell: Cell,
     weights: np.ndarray,
     resampling: Resampling,
-    known: dict[tuple, list[float]],
+    known: dict[Cell, list[float]],
 ) -> list[float] | None:
     """The interval of one cell; 2d and aos, the same for strict and loose overlaps, are computed once."""
     if not scores.is_evaluated(cell) or not len(weights) or not len(scores.events(cell).hit_score):
         return None
-    key = (id(scores.events(cell)), cell.metric)
+    key = counted_alike(cell)
     if key not in known:
         known[key] = list(resampling.interval(r40(scores.precision(cell, weights))))
     return known[key]
@@ -149,7 +149,7 @@ def compare_ap(
     differences = []
     for cell in a.cells():
         counted = a.events(cell).num_counted()
-        if counted and (cell.overlaps == "strict" or cell.metric in ("bev", "3d")):
+        if counted and cell == counted_alike(cell):
             differences.append(_difference(a, b, cell, weights, resampling))
         on_cell()
     return differences

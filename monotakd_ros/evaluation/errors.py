@@ -13,17 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from monotakd_ros.evaluation.association import Links, associate, operating_point
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
+from monotakd_ros.evaluation.kitti_groups import DISTANCE_BANDS_M
 from monotakd_ros.evaluation.viewing_ray import ground_ray, split_at_ray, viewing_ray
 from monotakd_ros.frame import KittiFrame
 
-DISTANCE_EDGES_M = (0.0, 10.0, 20.0, 30.0, 40.0, 60.0, np.inf)
 MAX_POINTS = 1500
 
 
@@ -114,7 +113,7 @@ def _class_errors(frames: Sequence[EvaluationFrame], class_name: str, score: flo
     return {
         "operating_point": asdict(point),
         "all": statistics(errors),
-        "by_distance": [_band(errors, *edges) for edges in pairwise(DISTANCE_EDGES_M)],
+        "by_distance": [_band(errors, *edges) for edges in DISTANCE_BANDS_M],
         "points": _points(errors),
     }
 

@@ -58,6 +58,11 @@ class Cell(NamedTuple):
     difficulty: str
 
 
+def counted_alike(cell: Cell) -> Cell:
+    """The same address for cells of the same figure: in the image, loose overlaps are strict ones."""
+    return cell._replace(overlaps="strict") if cell.metric in ("2d", "aos") else cell
+
+
 class KittiScores:
     """Everything the KITTI metric counts about two sides of the same frames.
 
@@ -106,9 +111,9 @@ class KittiScores:
     def events(self, cell: Cell) -> PrecisionEvents:
         """What the figure counts; aos counts what 2d does, and 2d has one overlap limit."""
         metric = "2d" if cell.metric == "aos" else cell.metric
-        limit = overlap_limit(cell.class_name, metric, cell.overlaps)
-        key = (cell.class_name, metric, limit, cell.difficulty)
+        key = counted_alike(cell._replace(metric=metric))
         if key not in self._events:
+            limit = overlap_limit(cell.class_name, metric, cell.overlaps)
             counting = count(self.pairs, cell.class_name, SELECTIONS[cell.difficulty], metric, limit)
             self._events[key] = events(self.pairs, counting)
         return self._events[key]
@@ -126,7 +131,7 @@ class KittiScores:
         return result
 
     @cached_property
-    def _events(self) -> dict[tuple, PrecisionEvents]:
+    def _events(self) -> dict[Cell, PrecisionEvents]:
         return {}
 
 

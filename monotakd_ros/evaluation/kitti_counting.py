@@ -15,6 +15,8 @@ NEIGHBOURS = {"car": "van", "pedestrian": "person_sitting"}
 STRICT_OVERLAP = {"car": 0.7}
 LOOSE_OVERLAP = {"car": 0.5}
 OTHER_STRICT_OVERLAP, OTHER_LOOSE_OVERLAP = 0.5, 0.25
+DONT_CARE_SHARE = 0.5
+"""A DontCare region excuses what it covers more of, where KITTI's rule for the image does not apply."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def count(pairs: PairTable, class_name: str, selection: Selection, metric: str, 
     if selection.distance_m != (0.0, np.inf):
         punished &= _within(found.distances(), selection.distance_m)
     if metric == "2d" or selection.excuse_dont_care:
-        excused = limit if metric == "2d" else 0.5
+        excused = limit if metric == "2d" else DONT_CARE_SHARE
         punished &= ~(pairs.dont_care_share > excused)
     if metric == "bev":
         punished &= ~_beside_dont_care(pairs)

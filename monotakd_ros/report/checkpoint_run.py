@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monotakd_ros.data.frame_writers import interrupts_deferred
-from monotakd_ros.data.kitti import KittiFolder
+from monotakd_ros.data.kitti import has_recorded_stamps
 from monotakd_ros.data.source import FrameSource, find_frames
 from monotakd_ros.detector import Detector, StageTimer
 from monotakd_ros.errors import FrameError, SourceError
@@ -170,7 +170,7 @@ class _Run:
             detections,
             frame.camera,
             frame.cam_T_lidar,
-            stamp_ns=frame.stamp_ns if _has_stamps(source) else None,
+            stamp_ns=frame.stamp_ns if has_recorded_stamps(source) else None,
         )
         self.progress.frames.append(scored)
         self._on_frame(self.progress)
@@ -193,11 +193,6 @@ def _names_of(sources: Sequence[FrameSource]) -> str:
     """For a title: all of two, the first of more."""
     names = [source.name for source in sources]
     return " and ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} others"
-
-
-def _has_stamps(source: FrameSource) -> bool:
-    """Whether the source's stamps were recorded; original KITTI folders have none, and made-up ones mean nothing."""
-    return not isinstance(source, KittiFolder) or source.has_stamps
 
 
 def _nothing_to_score(sources: Sequence[FrameSource], progress: Progress) -> str:

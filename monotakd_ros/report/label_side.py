@@ -12,10 +12,10 @@ import numpy as np
 
 from monotakd_ros.data.bag_reader import BagReader, BagTopic
 from monotakd_ros.data.bag_topics import choose_ground_truth_option, has_images
-from monotakd_ros.data.kitti import KittiFolder, find_kitti_subset, read_labels
+from monotakd_ros.data.kitti import find_kitti_subset, has_recorded_stamps, read_labels
 from monotakd_ros.data.kitti_raw import LABEL_FOLDER, find_raw_drives
 from monotakd_ros.data.recorded_boxes import BoxRecording, RecordedCamera, read_ground_truth_boxes
-from monotakd_ros.data.source import FrameSource, SourceOptions, find_frames, is_bag, open_source
+from monotakd_ros.data.source import SourceOptions, find_frames, is_bag, open_source
 from monotakd_ros.errors import BagError, SourceError
 from monotakd_ros.evaluation.kitti_frame import kitti_frame_from_labels
 from monotakd_ros.frame import Frame, KittiFrame, Labels3D
@@ -25,7 +25,6 @@ from monotakd_ros.report.both_sides import warnings_about_recording
 from monotakd_ros.report.box_placing import Transforms, truth_of
 from monotakd_ros.report.gathered import Scenes, no_scenes
 from monotakd_ros.report.kitti_folders import find_labels
-from monotakd_ros.report.kitti_scenes import kitti_scenes
 
 
 class LabelledFrame(NamedTuple):
@@ -135,10 +134,10 @@ def _from_source(path: Path, detections: BoxRecording, options: SourceOptions) -
             name=source.name,
             path=path,
             frames=tuple(sorted(frames, key=lambda frame: frame.stamp_ns)),
-            has_stamps=not isinstance(source, KittiFolder) or source.has_stamps,
+            has_stamps=has_recorded_stamps(source),
             ground_truth_topic=options.ground_truth_topic,
             skipped=tuple(skipped),
-            scenes=_scenes_of(source, path, options),
+            scenes=_scenes_of(path, options),
         )
 
 
@@ -155,10 +154,7 @@ def _of_frame(frame: Frame, fallback: tuple[str, ...]) -> LabelledFrame:
     )
 
 
-def _scenes_of(source: FrameSource, path: Path, options: SourceOptions) -> Scenes:
-    if isinstance(source, KittiFolder):
-        return kitti_scenes(find_kitti_subset(path, options.split) or path)
-
+def _scenes_of(path: Path, options: SourceOptions) -> Scenes:
     def scenes(names: Collection[str]) -> Mapping[str, Frame]:
         with closing(open_source(path, options)) as again:
             return find_frames(again, names)

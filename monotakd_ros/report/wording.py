@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-RECALL_STEPS = 40
+from monotakd_ros.evaluation.precision_events import RECALL_STEPS
+
 SMALL_GROUP = 10
 DASH = "–"
 MINUS = "\u2212"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from monotakd_ros.data.kitti import KittiFolder
-from monotakd_ros.data.source import SourceOptions, open_source
+from monotakd_ros.data.source import SourceOptions, find_frames, open_source
 from monotakd_ros.errors import CalibrationError, FrameError, LabelError, SourceError
 from monotakd_ros.geometry.boxes import boxes_img_from_lidar, points_in_boxes
 from monotakd_ros.geometry.transforms import transform_points
@@ -53,6 +53,19 @@ def test_one_frame(folder):
     assert frame.points_lidar.shape == (2, 4)
     assert frame.labels.class_names == ("Car",)
     assert frame.world_T_lidar is None
+
+
+def test_frames_found_by_name_leave_the_others_unread(folder):
+    """A malformed label would stop whoever reads it."""
+    (folder / "training" / "label_2" / "000000.txt").write_text("Car 0 0 0")
+    (folder / "training" / "image_2" / "000002.png").write_bytes(b"no image")
+    source = KittiFolder(folder)
+    found = find_frames(source, ["000001", "000002", "000009"])
+    assert list(found) == ["000001"]
+    assert found["000001"].labels.class_names == ("Car",)
+    with pytest.raises(FrameError, match="no frame '000009'"):
+        source.frame("000009")
+    assert find_frames(source, []) == {}
 
 
 def test_rectification_comes_after_the_extrinsic(folder):
