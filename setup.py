@@ -33,6 +33,7 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
         (f"{SHARE}/config", sorted(glob("config/*.yaml") + glob("config/*.rviz"))),
+        (f"{SHARE}/config/recipes", sorted(glob("config/recipes/*.yaml"))),
         (f"{SHARE}/models", sorted(glob("models/*.md") + glob("models/*.yaml") + glob("models/*.pt"))),
         # The verbs as `ros2 run monotakd_ros replay`. No console_scripts: those would put a `convert` and a
         # `train` on the PATH of everyone who installs with pip.

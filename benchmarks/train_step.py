@@ -1,9 +1,9 @@
 """Time of one training step of a student, part by part, on made-up frames.
 
-Where the config asks for teacher and assistant, random ones guide it; --without-guides sets these weights to 0.
+Where a recipe asks for teacher and assistant, random ones guide it.
 
 python benchmarks/train_step.py --config config/student_small.yaml --steps 10
-python benchmarks/train_step.py --config config/distill_small.yaml
+python benchmarks/train_step.py --config config/monotakd_small.yaml --recipe paper
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monotakd_ros.config import Config, DistillationConfig
+from monotakd_ros.config import Config
 from monotakd_ros.config_file import load_config
 from monotakd_ros.data.preprocess import PreparedFrame
 from monotakd_ros.frame import Labels3D
@@ -28,6 +28,7 @@ from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar, transform_points
 from monotakd_ros.network.checkpoint import ASSISTANT, TEACHER, build_network
 from monotakd_ros.network.made_up_batch import made_up_cloud
+from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.guides import Guides
 from monotakd_ros.training.loop import RunOptions, TrainingRun
@@ -130,19 +131,17 @@ def timed_step(run: TrainingRun, step: int, part: PartTimer) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=Path("config/student_small.yaml"))
+    parser.add_argument("--recipe", action="append", default=[], help="as of monotakd train")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--amp", choices=("off", "bf16"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--without-guides", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    config = load_config(arguments.config)
+    config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
     changes = {"batch_size": arguments.batch_size, "amp": arguments.amp}
     changes = {name: value for name, value in changes.items() if value is not None}
-    if arguments.without_guides:
-        changes["distillation"] = DistillationConfig()
     config = replace(config, training=replace(config.training, **changes))
     frames = [made_up_frame(config, index) for index in range(16)]
     with tempfile.TemporaryDirectory() as folder:

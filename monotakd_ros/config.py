@@ -426,6 +426,8 @@ class AugmentConfig:
 class TrainingConfig:
     """Optimisation: AdamW, one-cycle schedule, EMA, gradient clipping, AMP."""
 
+    recipe: str = ""
+    """Name of the recipe laid over the config (`config/recipes`), for reports; changes nothing."""
     steps: int = 20000
     batch_size: int = 4
     learning_rate: float = 2e-3

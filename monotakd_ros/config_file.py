@@ -20,25 +20,43 @@ from monotakd_ros.config import Config
 from monotakd_ros.errors import ConfigError
 
 
-def load_config(path: Path | str) -> Config:
-    """Read a YAML file.
+def load_config(path: Path | str, *overlays: Path | str) -> Config:
+    """Read a YAML file, and others on top that change some of its settings.
+
+    Args:
+        path: a whole config.
+        overlays: mappings of the same structure, e.g. those of `config/recipes`; what they name replaces what was
+            there, key by key, the last one wins.
 
     Raises:
-        ConfigError: the file is missing or no YAML mapping, a key is unknown, a value of the wrong type or range.
+        ConfigError: a file is missing or no YAML mapping, a key is unknown, a value of the wrong type or range.
     """
-    path = Path(path)
+    files = [Path(path), *map(Path, overlays)]
+    data: Any = _read(files[0])
+    for file in files[1:]:
+        data = _merged(data, _read(file))
+    try:
+        return from_dict(Config, data)
+    except ConfigError as error:
+        raise ConfigError(f"{' with '.join(map(str, files))}: {error}") from error
+
+
+def _read(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot read the config: {error}") from error
     try:
-        data = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    try:
-        return from_dict(Config, data)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """`above` laid over `below`: mappings key by key, anything else replaces what was there."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return below | {key: _merged(below[key], value) if key in below else value for key, value in above.items()}
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -87,6 +87,20 @@ def shipped_path(kind: Kind, name: str) -> Path:
     raise ConfigError(f"{kind}/{name} does not come with this installation (looked in: {places})")
 
 
+def recipe_path(name: str | Path) -> Path:
+    """A file of settings to lay over a config: a path as it is, or the shipped recipe of that name.
+
+    Raises:
+        ConfigError: no shipped recipe has that name; lists them.
+    """
+    if Path(name).suffix in (".yaml", ".yml"):
+        return Path(name)
+    known = sorted(path.stem for root in _roots() for path in (root / "config" / "recipes").glob("*.yaml"))
+    if str(name) not in known:
+        raise ConfigError(f"recipe {name}: expected a YAML file or one of {', '.join(known) or 'none shipped here'}")
+    return shipped_path("config", f"recipes/{name}.yaml")
+
+
 def load_manifest(path: Path | None = None) -> Manifest:
     """Read `models/manifest.yaml` (the shipped one by default), strictly.
 

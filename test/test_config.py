@@ -21,8 +21,10 @@ from monotakd_ros.config import (
 )
 from monotakd_ros.config_file import from_dict, load_config, to_dict
 from monotakd_ros.errors import ConfigError
+from monotakd_ros.shipped import recipe_path
 
 CONFIGS = Path(__file__).resolve().parents[1] / "config"
+RECIPES = sorted(path.stem for path in (CONFIGS / "recipes").glob("*.yaml"))
 NETWORK_FILES = sorted(path.name for path in CONFIGS.glob("*.yaml") if "student" in path.read_text())
 
 
@@ -53,13 +55,6 @@ class TestFiles:
             name: load_config(CONFIGS / f"{name}_r50.yaml").student.residual.fusion for name in ("monotakd", "official")
         }
         assert fusion == {"monotakd": "adapted", "official": "off"}
-
-    def test_distillation_differs_from_the_three_networks_in_training_only(self):
-        plain, taught = (load_config(CONFIGS / f"{name}_small.yaml") for name in ("monotakd", "distill"))
-        assert (taught.student, taught.assistant, taught.teacher) == (plain.student, plain.assistant, plain.teacher)
-        off = replace(taught.training, distillation=DistillationConfig())
-        assert off == plain.training
-        assert taught.training.distillation.teacher_weights and taught.training.distillation.assistant_weights
 
     def test_a_bare_off_is_off(self, write):
         config = load_config(write("{name: x, student: {residual: {fusion: off}}, training: {amp: off}}"))
@@ -93,6 +88,72 @@ class TestFiles:
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(ConfigError, match=r"nothing\.yaml: cannot read the config"):
             load_config(tmp_path / "nothing.yaml")
+
+
+class TestRecipes:
+    """Files laid over a config: what they name replaces what was there, and nothing else changes."""
+
+    @pytest.mark.parametrize("name", RECIPES)
+    def test_every_recipe_names_every_weight_and_changes_training_only(self, name):
+        """A weight that a recipe is silent about would be the config's: the same name would mean different things."""
+        text = yaml.safe_load((CONFIGS / "recipes" / f"{name}.yaml").read_text())
+        weights = {key for key in DistillationConfig.__dataclass_fields__ if key.endswith("_weight")}
+        assert weights - {"residual_foreground_weight"} <= set(text["training"]["distillation"])
+        plain = load_config(CONFIGS / "monotakd_small.yaml")
+        config = load_config(CONFIGS / "monotakd_small.yaml", CONFIGS / "recipes" / f"{name}.yaml")
+        assert config.training.recipe == name
+        assert (config.student, config.assistant, config.teacher) == (plain.student, plain.assistant, plain.teacher)
+        assert (
+            replace(config.training, recipe=plain.training.recipe, distillation=plain.training.distillation)
+            == plain.training
+        )
+
+    def test_what_each_asks_for(self):
+        asked = {
+            name: load_config(
+                CONFIGS / "monotakd_small.yaml", CONFIGS / "recipes" / f"{name}.yaml"
+            ).training.distillation
+            for name in RECIPES
+        }
+        logit = ("logit_cls_weight", "logit_box_weight", "logit_direction_weight")
+        assert {name: item.teacher_weights for name, item in asked.items()} == {
+            "none": (),
+            "direct": ("direct_weight",),
+            "imd": (),
+            "cmrd": ("cmrd_weight",),
+            "paper": ("cmrd_weight", *logit),
+        }
+        assert {name for name, item in asked.items() if "imd_weight" in item.assistant_weights} == {"imd", "paper"}
+
+    def test_the_last_one_wins_key_by_key(self, write, tmp_path):
+        base = write("{name: x, training: {steps: 7, loss: {depth_weight: 2.0, cls_weight: 3.0}}}")
+        first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+        first.write_text("training: {steps: 8, loss: {depth_weight: 5.0}}")
+        second.write_text("training: {steps: 9}\nstudent: {residual: {fusion: collapsed}}")
+        config = load_config(base, first, second)
+        assert (config.training.steps, config.training.loss.depth_weight, config.training.loss.cls_weight) == (9, 5, 3)
+        assert config.student.residual == ResidualConfig("collapsed")
+        assert load_config(base).training.steps == 7
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("training: {stepps: 1}", "c.yaml with .*over.yaml: .*did you mean 'steps'"),
+            ("training: [1]", "training: expected a mapping"),
+            ("", "top level: expected a mapping of Config, got NoneType"),
+        ],
+    )
+    def test_mistakes_name_both_files(self, write, tmp_path, text, message):
+        over = tmp_path / "over.yaml"
+        over.write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            load_config(write("{name: x, training: {steps: 3}}"), over)
+
+    def test_names_and_paths(self, tmp_path):
+        assert recipe_path("paper") == CONFIGS / "recipes" / "paper.yaml"
+        assert recipe_path(tmp_path / "own.yaml") == tmp_path / "own.yaml"
+        with pytest.raises(ConfigError, match="recipe papre: expected a YAML file or one of cmrd, direct, imd, none"):
+            recipe_path("papre")
 
 
 class TestTeacher:

@@ -21,7 +21,9 @@ from monotakd_ros.config_file import load_config
 from monotakd_ros.data.source import open_source
 from monotakd_ros.detector import resolve_device
 from monotakd_ros.errors import ConfigError, TrainingError
-from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, load_checkpoint
+from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network
+from monotakd_ros.network.inherit import start_from
+from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.guides import NO_GUIDES, load_guides
 from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_network
@@ -34,8 +36,8 @@ NETWORKS = {
         "the camera detector",
         "Train the camera detector with detection and depth losses. LiDAR clouds give the depth loss\n"
         "its targets; without them only boxes teach.\n\n"
-        "With weights in training.distillation (as config/distill_small.yaml has), a frozen teacher and\n"
-        "assistant teach it too, on frames with LiDAR clouds: --teacher and --assistant.",
+        "With a recipe that distils (--recipe paper), a frozen teacher and assistant teach it too, on\n"
+        "frames with LiDAR clouds: --teacher and --assistant.",
     ),
     ASSISTANT: (
         "the camera detector that is given LiDAR depth",
@@ -73,7 +75,7 @@ Ctrl-C finishes the step, writes last.pt and exits with 130; --resume then conti
 """
 
 GUIDED_EXAMPLE = """\
-  monotakd train student --config config/distill_small.yaml --data drive_a --out run3 \\
+  monotakd train student --config config/monotakd_small.yaml --recipe paper --data drive_a --out run3 \\
       --teacher run_teacher/best.pt --assistant run_assistant/best.pt
 """
 
@@ -105,6 +107,14 @@ def _add_guide_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--config", type=Path, required=True, help="YAML file with the network and training settings")
+    add(
+        "--recipe",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="settings laid over the config, may be repeated: a YAML file, or the name of one of config/recipes "
+        "(none, direct, imd, cmrd, paper)",
+    )
     add("--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="labelled sources to learn from")
     add("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     add("--val-data", type=Path, nargs="+", default=[], metavar="SOURCE", help="labelled sources to validate on")
@@ -115,7 +125,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="continue the run in RUN")
     start.add_argument("--overwrite", action="store_true", help="replace the run in RUN (its cache stays)")
-    add("--init", type=Path, metavar="CKPT", help="start a new run from these weights of the same network")
+    add(
+        "--init",
+        type=Path,
+        metavar="CKPT",
+        help="start a new run from these weights: of the same network, or what an assistant (teacher) shares with it",
+    )
     add(
         "--cache", type=Path, metavar="DIR", help="folder of prepared frames, to be shared by runs (default: RUN/cache)"
     )
@@ -133,7 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.network == TEACHER and config.teacher is None:
         raise ConfigError(f"{arguments.config}: no `teacher` section, so there is no teacher to train")
     if arguments.init is not None:  # before hours of reading
-        load_checkpoint(arguments.init, arguments.network)
+        start_from(build_network(arguments.network, config), arguments.network, arguments.init)
     guides = NO_GUIDES
     if arguments.network == STUDENT:
         guides = load_guides(config, arguments.teacher, arguments.assistant)
@@ -166,7 +181,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace) -> Config:
     """The config file with the command line's steps and seed; a resumed run keeps the steps it was started with."""
-    config = load_config(arguments.config)
+    config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
     steps = arguments.steps
     if steps is None and arguments.resume:
         steps = load_state(arguments.out / STATE_FILE)["config"]["training"]["steps"]

@@ -28,11 +28,10 @@ from monotakd_ros.network.checkpoint import (
     STUDENT,
     Network,
     build_network,
-    load_checkpoint,
-    load_weights,
     save_checkpoint,
 )
 from monotakd_ros.network.detection_output import DetectionOutput
+from monotakd_ros.network.inherit import start_from
 from monotakd_ros.network.precision import autocast, check_amp
 from monotakd_ros.network.teacher import Teacher
 from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBatch
@@ -69,7 +68,8 @@ class RunOptions:
         resume: go on from `last.pt`.
         overwrite: replace a run that is there.
         stop_at: stop after this step as if interrupted, to be resumed; None runs to the end.
-        init: checkpoint of the same network to start from; None starts from random weights.
+        init: checkpoint to start from, of the same network or one that shares parts with it (see `network.inherit`);
+            None starts from random weights.
         data: what identifies the frames (plain values), checked on resume.
         sources: names of the sources, for the checkpoints' metadata.
     """
@@ -185,7 +185,9 @@ class TrainingRun:
         if not isinstance(self.network, Teacher):
             self.network.view_transform.plans.max_plans = settings.lift_plans
         if options.init is not None:
-            load_weights(self.network, load_checkpoint(options.init, kind).state_dict, where=str(options.init))
+            kept = start_from(self.network, kind, options.init)
+            if kept:
+                _log.info("%s gives no weights for %s: they start random", options.init, ", ".join(kept))
         self.guides = guides
         self._prepare_guides()
         self.build = BatchBuilder(self.network.head.anchors, config)

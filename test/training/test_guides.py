@@ -115,7 +115,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def gradients(repository) -> dict[str, dict[str, bool]]:
     """Per term: whether each parameter of the small student gets a gradient of it."""
-    config = with_weights(load_config(repository / "config" / "distill_small.yaml"), **WEIGHTS)
+    config = with_weights(load_config(repository / "config" / "monotakd_small.yaml"), **WEIGHTS)
     torch.manual_seed(0)
     student = build_network("student", config).train()
     guides = Guides(*(sighted(build_network(kind, config)) for kind in ("teacher", "assistant")))

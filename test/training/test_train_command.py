@@ -143,8 +143,8 @@ class TestTrainStudent:
         weights = (tmp_path / "run" / "final.pt").rename(tmp_path / "student.pt")
         source = fake_source(name="other.mcap")
         arguments = ("--init", str(weights), "--overwrite")
-        assert command(*arguments, source=source, data="other.mcap", network="assistant") == 1
-        assert "expected assistant weights, got student weights" in capsys.readouterr().err
+        assert command(*arguments, source=source, data="other.mcap", network="teacher") == 1
+        assert "expected teacher weights, got student weights, which share no part" in capsys.readouterr().err
         assert source.reads == 0
 
     def test_the_checkpoint_tells_how_images_were_scaled(self, command, tmp_path, training_frames, tiny_config):
