@@ -1,0 +1,368 @@
+"""What each kind of distillation brings: every recipe trained with several seeds, scored on drives nobody saw.
+
+Trains a teacher and an assistant once (or takes ready ones), then a student per recipe and seed, evaluates each with
+`monotakd evaluate`, and writes OUT/table.md and OUT/table.json: mean AP over seeds, its interval, the gain over the
+baseline and the share of the teacher's lead that the gain closes (see `evaluation.repeated_runs`). Each run is a
+command of its own, `OUT/runs/RECIPE-SEED/train.log`. Started again, it goes on where it stopped; runs that are done
+are kept, and other settings are refused.
+
+python benchmarks/ablation.py --config config/monotakd_tiny.yaml --data DRIVE... --test-data HELD_OUT... --out OUT
+python benchmarks/ablation.py ... --recipes none direct imd cmrd paper --seeds 0 1 2 --steps 800 --jobs 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from monotakd_ros.atomic import atomic_path
+from monotakd_ros.config_file import load_config, to_dict
+from monotakd_ros.errors import ConfigError, MonotakdError, TrainingError
+from monotakd_ros.evaluation.bootstrap import Resampling, ap_under
+from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
+from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, Cell, KittiScores
+from monotakd_ros.evaluation.repeated_runs import RowFigure, row_figures
+from monotakd_ros.report.boxes_file import BOXES_NAME, read_boxes
+from monotakd_ros.shipped import recipe_path
+
+RECIPES = ("none", "direct", "imd", "cmrd", "paper")
+GUIDES = ("teacher", "assistant")
+PLAN_FILE, TABLE_FILE, JSON_FILE = "plan.json", "table.md", "table.json"
+STOP_AFTER_S = 60.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One detector: how it is trained, and where."""
+
+    name: str
+    network: str
+    folder: Path
+    arguments: tuple[str, ...]
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "train" / "final.pt"
+
+    @property
+    def boxes(self) -> Path:
+        return self.folder / "report" / BOXES_NAME
+
+    def commands(self, test_data: Sequence[Path], device: str) -> Iterator[list[str]]:
+        """What is left to do: training (from where it stopped), then the report."""
+        train = self.folder / "train"
+        if self.arguments and not self.weights.is_file():
+            start = "--resume" if (train / "last.pt").is_file() else "--overwrite"
+            yield ["train", self.network, *self.arguments, "--out", str(train), start]
+        if not self.boxes.is_file():
+            data = ["--data", *map(str, test_data)]
+            out = ["--out", str(self.folder / "report"), "--resamples", "0", "--pictures", "0", "--device", device]
+            yield ["evaluate", "--checkpoint", str(self.weights), *data, *out]
+
+
+class Children:
+    """Runs commands as processes and takes them along when it is interrupted."""
+
+    def __init__(self, threads: int) -> None:
+        self._environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def work(self, run: Run, commands: Callable[[], Iterator[list[str]]]) -> None:
+        """Run the commands of one detector, one after the other.
+
+        Raises:
+            TrainingError: one failed; names its log.
+        """
+        run.folder.mkdir(parents=True, exist_ok=True)
+        for command in commands():
+            log = run.folder / f"{command[0]}.log"
+            with log.open("ab") as file:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "monotakd_ros.cli.main", *command],
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env=self._environment,
+                    start_new_session=True,
+                )
+                self._running.add(process)
+                code = process.wait()
+                self._running.discard(process)
+            if self._stopped:
+                return
+            if code:
+                raise TrainingError(f"{run.name}: `monotakd {command[0]}` ended with {code}; see {log}")
+
+    def stop(self) -> None:
+        """Ctrl-C for every process: a training saves its state."""
+        self._stopped = True
+        for process in list(self._running):
+            process.send_signal(signal.SIGINT)
+        for process in list(self._running):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_AFTER_S)
+
+
+def guide_runs(arguments: argparse.Namespace) -> list[Run]:
+    """Teacher and assistant; those given are only evaluated."""
+    runs = []
+    for kind in GUIDES:
+        given: Path | None = getattr(arguments, kind)
+        folder = arguments.out / "guides" / kind
+        if given is not None:
+            (folder / "train").mkdir(parents=True, exist_ok=True)
+            link = folder / "train" / "final.pt"
+            if not link.exists():
+                link.symlink_to(given.resolve())
+        training = () if given is not None else tuple(train_arguments(arguments, [], arguments.guide_steps, 0))
+        runs.append(Run(kind, kind, folder, training))
+    return runs
+
+
+def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[Run]:
+    """A student per seed and recipe, seed by seed, so that early tables hold every recipe."""
+    weights = {run.name: run.weights for run in guides}
+    start = {"assistant": weights["assistant"], "scratch": None}.get(arguments.init, Path(arguments.init))
+    runs = []
+    for seed in arguments.seeds:
+        for recipe in arguments.recipes:
+            settings = train_arguments(arguments, [recipe, *arguments.overlay], arguments.steps, seed)
+            distillation = settings_of(arguments, recipe).training.distillation
+            if distillation.teacher_weights:
+                settings += ["--teacher", str(weights["teacher"])]
+            if distillation.assistant_weights:
+                settings += ["--assistant", str(weights["assistant"])]
+            if start is not None:
+                settings += ["--init", str(start)]
+            name = run_name(recipe, seed)
+            runs.append(Run(name, "student", arguments.out / "runs" / name, tuple(settings)))
+    return runs
+
+
+def run_name(recipe: str, seed: int) -> str:
+    return f"{Path(recipe).stem}-{seed}"
+
+
+def settings_of(arguments: argparse.Namespace, recipe: str) -> Any:
+    return load_config(arguments.config, *map(recipe_path, [recipe, *arguments.overlay]))
+
+
+def train_arguments(arguments: argparse.Namespace, recipes: Sequence[str], steps: int | None, seed: int) -> list[str]:
+    """Of `monotakd train`, but for the network and the folder."""
+    settings = ["--config", str(arguments.config), "--data", *map(str, arguments.data)]
+    for recipe in recipes:
+        settings += ["--recipe", str(recipe)]
+    if arguments.val_data:
+        settings += ["--val-data", *map(str, arguments.val_data)]
+    if steps is not None:
+        settings += ["--steps", str(steps)]
+    cache = arguments.cache or arguments.out / "cache"
+    return [*settings, "--seed", str(seed), "--cache", str(cache), "--device", arguments.device]
+
+
+def plan(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Everything that decides the figures, as plain values."""
+    recipes = {name: to_dict(settings_of(arguments, name)) for name in arguments.recipes}
+    given = {kind: _checksum(getattr(arguments, kind)) for kind in GUIDES}
+    data = {key: [str(path) for path in getattr(arguments, key)] for key in ("data", "val_data", "test_data")}
+    steps = {"steps": arguments.steps, "guide_steps": arguments.guide_steps}
+    return {"recipes": recipes, "guides": given, "init": arguments.init, **data, **steps}
+
+
+def _checksum(path: Path | None) -> str | None:
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_plan(out: Path, wanted: dict[str, Any]) -> None:
+    """Keep the plan of a new folder; compare with that of an old one. Recipes may be added.
+
+    Raises:
+        ConfigError: the folder holds runs of another plan; names what differs.
+    """
+    path = out / PLAN_FILE
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        differing = [key for key in wanted if key != "recipes" and known.get(key) != wanted[key]]
+        recipes = known["recipes"]
+        differing += [
+            name for name in wanted["recipes"] if recipes.get(name, wanted["recipes"][name]) != wanted["recipes"][name]
+        ]
+        if differing:
+            raise ConfigError(f"{out}: holds runs of other settings ({', '.join(differing)}): choose another --out")
+        wanted = wanted | {"recipes": recipes | wanted["recipes"]}
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+
+
+def work_through(runs: Sequence[Run], arguments: argparse.Namespace, children: Children, title: str) -> None:
+    """Do what is left of the runs, `--jobs` at a time."""
+    with ThreadPoolExecutor(arguments.jobs) as pool, tqdm(total=len(runs), desc=title, unit="run") as bar:
+        waiting: set[Future[None]] = {
+            pool.submit(children.work, run, lambda run=run: run.commands(arguments.test_data, arguments.device))
+            for run in runs
+        }
+        try:
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for item in done:
+                    item.result()
+                    bar.update()
+        except BaseException:
+            for item in waiting:
+                item.cancel()
+            children.stop()
+            raise
+
+
+def table(arguments: argparse.Namespace, guides: Sequence[Run]) -> dict[str, Any]:
+    """The figures of all recipes whose seeds are done."""
+    resampling = Resampling(0, arguments.resamples, arguments.block_frames)
+    frames = {run.name: read_boxes(run.boxes) for run in guides}
+    ceiling = _scores(frames["teacher"])
+    rows = {
+        recipe: [
+            _scores(read_boxes(arguments.out / "runs" / run_name(recipe, seed) / "report" / BOXES_NAME))
+            for seed in arguments.seeds
+        ]
+        for recipe in arguments.recipes
+    }
+    recordings = [Path(frame.name).parts[0] for frame in frames["teacher"]]
+    result: dict[str, Any] = {
+        "frames": len(recordings),
+        "seeds": list(arguments.seeds),
+        "steps": arguments.steps,
+        "resamples": resampling.resamples,
+        "block_frames": resampling.block_frames,
+        "rows": {},
+    }
+    cells = [Cell(overlaps, name, "3d", "moderate") for name in KITTI_CLASSES for overlaps in ("strict", "loose")]
+    cells = [cell for cell in cells if ceiling.events(cell).num_counted()]
+    with tqdm(total=len(cells) * len(rows) * len(arguments.seeds), desc="drawing", unit="run", leave=False) as bar:
+        for cell in cells:
+            figures = row_figures(
+                rows,
+                cell,
+                resampling,
+                baseline=arguments.recipes[0],
+                ceiling=ceiling,
+                recordings=recordings,
+                on_run=bar.update,
+            )
+            key = f"{cell.class_name} {cell.overlaps}"
+            result["rows"][key] = {name: _plain(figure) for name, figure in figures.items()}
+            points = {name: _point(_scores(item), cell) for name, item in frames.items()}
+            result["rows"][key] |= {name: {"mean": value} for name, value in points.items()}
+    return result
+
+
+def _scores(frames: Sequence[EvaluationFrame]) -> KittiScores:
+    return KittiScores([frame.truth for frame in frames], [frame.results for frame in frames])
+
+
+def _point(scores: KittiScores, cell: Cell) -> float:
+    return float(ap_under(scores, cell, np.ones((1, scores.pairs.truth.num_frames)))[0])
+
+
+def _plain(figure: RowFigure) -> dict[str, Any]:
+    gap = figure.gap_closed
+    return {
+        "mean": figure.mean,
+        "by_seed": list(figure.by_seed),
+        "interval": list(figure.interval),
+        "gain": list(figure.gain),
+        "gap_closed": None if gap is None else {"share": gap[0], "interval": list(gap[1])},
+    }
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table for people: one section per figure."""
+    seeds = ", ".join(map(str, result["seeds"]))
+    parts = [
+        f"{result['frames']} frames, seeds {seeds}; AP R40 3D moderate; intervals of 95 %: {result['resamples']} draws "
+        f"of frames (runs of {result['block_frames']}) and seeds; gains over the first row.\n"
+    ]
+    for key, rows in result["rows"].items():
+        baseline = next(iter(rows.values()))["mean"]
+        parts.append(f"\n**{key}**\n\n| | mean | by seed | gain | gap to the teacher closed |\n|---|---|---|---|---|\n")
+        parts += [_line(name, row, baseline) for name, row in rows.items()]
+    return "".join(parts)
+
+
+def _line(name: str, row: dict[str, Any], baseline: float) -> str:
+    if "by_seed" not in row:
+        return f"| ({name}) | {row['mean']:.1f} | | | |\n"
+    mean = f"{row['mean']:.1f} ({row['interval'][0]:.1f} to {row['interval'][1]:.1f})"
+    seeds = " / ".join(f"{value:.1f}" for value in row["by_seed"])
+    if row["gain"] == [0.0, 0.0]:
+        return f"| {name} | {mean} | {seeds} | | |\n"
+    gain = f"{row['mean'] - baseline:+.1f} ({row['gain'][0]:+.1f} to {row['gain'][1]:+.1f})"
+    gap = row["gap_closed"]
+    closed = "" if gap is None else f"{gap['share']:.0%} ({gap['interval'][0]:.0%} to {gap['interval'][1]:.0%})"
+    return f"| {name} | {mean} | {seeds} | {gain} | {closed} |\n"
+
+
+def write_table(out: Path, result: dict[str, Any]) -> None:
+    """Both files, whole or not at all."""
+    for name, text in ((JSON_FILE, json.dumps(result, indent=1)), (TABLE_FILE, markdown(result))):
+        with atomic_path(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = result.add_argument
+    add("--config", type=Path, required=True, help="networks and training settings, without distillation")
+    add("--overlay", action="append", default=[], metavar="FILE", help="more settings over every recipe")
+    add("--recipes", nargs="+", default=list(RECIPES), metavar="NAME", help="rows; the first is the baseline")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add("--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="to learn from")
+    add("--val-data", type=Path, nargs="+", default=[], metavar="SOURCE", help="to watch while training")
+    add("--test-data", type=Path, nargs="+", required=True, metavar="SOURCE", help="to score on; seen by no run")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of all runs; goes on where it stopped")
+    for kind in GUIDES:
+        add(f"--{kind}", type=Path, metavar="CKPT", help=f"a ready {kind} instead of training one")
+    add("--init", default="assistant", help="start of students: assistant (default), scratch, or a checkpoint")
+    add("--steps", type=int, help="of a student (default: the config's)")
+    add("--guide-steps", type=int, help="of teacher and assistant (default: the config's)")
+    add("--cache", type=Path, metavar="DIR", help="prepared frames (default: OUT/cache)")
+    add("--jobs", type=int, default=1, help="runs at a time")
+    add("--threads", type=int, default=1, help="CPU threads of a run")
+    add("--device", default="cpu")
+    add("--resamples", type=int, default=1000)
+    add("--block-frames", type=int, default=10, help="consecutive frames drawn together")
+    return result
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    children = Children(arguments.threads)
+    try:
+        check_plan(arguments.out, plan(arguments))
+        guides = guide_runs(arguments)
+        work_through(guides, arguments, children, "guides")
+        work_through(student_runs(arguments, guides), arguments, children, "students")
+        write_table(arguments.out, table(arguments, guides))
+    except MonotakdError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
+    print((arguments.out / TABLE_FILE).read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Recipes with several seeds: hand numbers, pairing, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from monotakd_ros.errors import ConfigError
+from monotakd_ros.evaluation.bootstrap import Resampling
+from monotakd_ros.evaluation.kitti_ap import Cell, KittiScores
+from monotakd_ros.evaluation.repeated_runs import row_figures
+from monotakd_ros.frame import KittiFrame
+
+CELL = Cell("strict", "Car", "3d", "moderate")
+DRAWS = Resampling(seed=1, resamples=200)
+FRAMES = 60
+
+
+def one_car(score: float | None = None) -> KittiFrame:
+    """A frame with a car 20 m ahead; a result of it where a score is given."""
+    return KittiFrame(
+        names=("Car",),
+        bbox_px=np.array([[100.0, 100.0, 200.0, 160.0]]),
+        hwl=np.array([[1.5, 1.6, 3.9]]),
+        location_cam=np.array([[0.0, 1.6, 20.0]]),
+        rotation_y=np.zeros(1),
+        alpha=np.zeros(1),
+        score=np.full(1, 0.0 if score is None else score),
+        truncation=np.zeros(1),
+        occlusion=np.zeros(1, dtype=np.int64),
+    )
+
+
+def scores(found: int) -> KittiScores:
+    """A detector that finds the car in the first `found` of the frames."""
+    results = [one_car(0.9 - index / 1000) if index < found else KittiFrame.empty() for index in range(FRAMES)]
+    return KittiScores([one_car()] * FRAMES, results)
+
+
+def figures(**rows):
+    built = {name: [scores(found) for found in founds] for name, founds in rows.items()}
+    return row_figures(built, CELL, DRAWS, baseline="none", ceiling=scores(FRAMES))
+
+
+def test_means_gains_and_gap_by_hand():
+    result = figures(none=[12, 18], all=[30, 36])
+    assert result["none"].by_seed == pytest.approx((20.0, 30.0), abs=1.3)
+    assert result["all"].mean - result["none"].mean == pytest.approx(30.0, abs=1.5)
+    share, (low, high) = result["all"].gap_closed
+    assert share == pytest.approx((result["all"].mean - result["none"].mean) / (100 - result["none"].mean), abs=0.02)
+    assert low < share < high
+    low, high = result["all"].gain
+    assert 10 < low < 30 < high < 50
+
+
+def test_the_baseline_gains_nothing_and_a_twin_neither():
+    result = figures(none=[12, 18], twin=[12, 18])
+    for name in ("none", "twin"):
+        assert result[name].gain == (0.0, 0.0) and result[name].gap_closed[0] == 0.0
+        low, high = result[name].interval
+        assert low < result[name].mean < high
+
+
+def test_seeds_that_differ_widen_the_interval():
+    spread, equal = (figures(none=pair)["none"].interval for pair in ([6, 42], [24, 24]))
+    assert spread[1] - spread[0] > 1.3 * (equal[1] - equal[0])
+
+
+def test_no_gap_where_the_ceiling_is_not_above():
+    built = {"none": [scores(30)], "all": [scores(40)]}
+    result = row_figures(built, CELL, DRAWS, baseline="none", ceiling=scores(20))
+    assert result["all"].gap_closed is None
+    assert row_figures(built, CELL, DRAWS, baseline="none")["all"].gap_closed is None
+
+
+def test_every_detector_is_announced():
+    calls = []
+    built = {"none": [scores(3), scores(4)], "all": [scores(5), scores(6)]}
+    row_figures(built, CELL, DRAWS, baseline="none", on_run=lambda: calls.append(1))
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "draws", "message"),
+    [
+        ({}, DRAWS, "baseline none: expected one of no rows at all"),
+        ({"all": [1]}, DRAWS, "baseline none: expected one of all"),
+        ({"none": [1], "all": [1, 2]}, DRAWS, "the same number of seeds in every row"),
+        ({"none": []}, DRAWS, "at least 1, got"),
+        ({"none": [1]}, Resampling(resamples=0), "at least 1 draw, got 0"),
+    ],
+)
+def test_what_is_refused(rows, draws, message):
+    built = {name: [scores(found) for found in founds] for name, founds in rows.items()}
+    with pytest.raises(ConfigError, match=message):
+        row_figures(built, CELL, draws, baseline="none")
