@@ -360,7 +360,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """What frozen guides teach a student besides its labels; with every weight 0 it learns on its own.
+    """What frozen guides teach a student (and a teacher its assistant) besides the labels; all weights 0: nothing.
 
     See `training.distillation_losses` for the terms.
     """
@@ -371,6 +371,9 @@ class DistillationConfig:
     """Cross-modal residual distillation: the residual branch's map towards teacher - assistant."""
     direct_weight: float = 0.0
     """The student's visual map straight towards the teacher's: CMKD's way, the baseline of the paper."""
+    alignment_weight: float = 0.0
+    """In the assistant's own training: its map towards the teacher's, so that teacher - assistant, channel by channel,
+    compares like with like. The only weight that an assistant's training looks at, and a student's does not."""
     logit_cls_weight: float = 0.0
     logit_box_weight: float = 0.0
     logit_direction_weight: float = 0.0

@@ -25,7 +25,7 @@ from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_n
 from monotakd_ros.network.inherit import start_from
 from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
-from monotakd_ros.training.guides import NO_GUIDES, load_guides
+from monotakd_ros.training.guides import NO_GUIDES, asking_weights, load_guides
 from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_network
 from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, check_run_folder, load_state
 
@@ -42,7 +42,8 @@ NETWORKS = {
     ASSISTANT: (
         "the camera detector that is given LiDAR depth",
         "Train the teaching assistant, the student's trunk lifted with the depth that a LiDAR measured,\n"
-        "with detection losses. Frames need LiDAR clouds.",
+        "with detection losses. Frames need LiDAR clouds. With training.distillation.alignment_weight\n"
+        "(as the recipes imd, cmrd and paper have), its map also learns to be like that of --teacher.",
     ),
     TEACHER: (
         "the LiDAR detector",
@@ -51,6 +52,9 @@ NETWORKS = {
     ),
 }
 """Per network: help and description."""
+
+GUIDES_OF = {STUDENT: (TEACHER, ASSISTANT), ASSISTANT: (TEACHER,)}
+"""Per network: the guides that may teach it."""
 
 DESCRIPTION = """\
 {description}
@@ -93,15 +97,14 @@ def add_parser(subparsers: Any) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _add_arguments(one)
-        if network == STUDENT:
-            _add_guide_arguments(one)
+        _add_guide_arguments(one, network)
         one.set_defaults(run=run)
 
 
-def _add_guide_arguments(parser: argparse.ArgumentParser) -> None:
-    for kind in (TEACHER, ASSISTANT):
-        text = f"weights of the frozen {kind}, where training.distillation asks for it"
-        parser.add_argument(f"--{kind}", type=Path, metavar="CKPT", help=text)
+def _add_guide_arguments(parser: argparse.ArgumentParser, network: str) -> None:
+    for guide in GUIDES_OF.get(network, ()):
+        text = f"weights of the frozen {guide}, where training.distillation asks for it"
+        parser.add_argument(f"--{guide}", type=Path, metavar="CKPT", help=text)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -149,9 +152,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{arguments.config}: no `teacher` section, so there is no teacher to train")
     if arguments.init is not None:  # before hours of reading
         start_from(build_network(arguments.network, config), arguments.network, arguments.init)
-    guides = NO_GUIDES
-    if arguments.network == STUDENT:
-        guides = load_guides(config, arguments.teacher, arguments.assistant)
+    given = {guide: getattr(arguments, guide) for guide in GUIDES_OF.get(arguments.network, ())}
+    guides = load_guides(arguments.network, config, **given) if given else NO_GUIDES
     try:
         caches = _read(arguments.data, arguments, config)
         val_caches = _read(arguments.val_data, arguments, config)
@@ -253,8 +255,7 @@ def check_gaps(caches: Sequence[FrameCache], network: str, config: Config) -> No
             _log.warning("no labelled %s in the training data: the detector will not learn this class", name)
     frames = sum(cache.report.frames for cache in caches)
     with_points = sum(cache.report.with_points for cache in caches)
-    settings = config.training.distillation
-    guided = network == STUDENT and bool(settings.teacher_weights or settings.assistant_weights)
+    guided = any(asking_weights(network, config).values())
     if not with_points and guided:
         raise TrainingError("no LiDAR cloud in the training data: teacher and assistant have nothing to teach with")
     if not with_points and network != STUDENT:

@@ -47,6 +47,7 @@ def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale
 
     - IMD, intra-modal: L_IMD = MSE(F^S_vis, F^A).
     - Direct cross-modal (CMKD, Hong et al., ECCV 2022): MSE(F^S_vis, F^T).
+    - Alignment, in the assistant's training: MSE(F^A, F^T), a term of the released code's history.
 
     The divisor (`map_rms`) is the guide's alone: the student cannot shrink the loss by shrinking or stretching its map,
     and gets the full gradient (the released code min-max normalises both sides and detaches the result: no gradient).
@@ -172,6 +173,11 @@ def soft_direction_loss(
     bins = teacher_dir_logits.detach()[frame, anchor].argmax(dim=1)
     entropy = F.cross_entropy(dir_logits[frame, anchor].float(), bins, reduction="none")
     return (entropy * weight).sum()
+
+
+def alignment_terms(output: GuideOutput, teacher: GuideOutput, config: DistillationConfig) -> dict[str, LossTerm]:
+    """What a teacher teaches an assistant."""
+    return {"alignment": LossTerm(map_loss(output.bev, teacher.bev, config.map_scale), config.alignment_weight)}
 
 
 def distillation_terms(

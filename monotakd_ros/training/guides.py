@@ -15,12 +15,12 @@ from monotakd_ros.config import Config, DistillationConfig, HeadConfig, StudentC
 from monotakd_ros.errors import CheckpointError, TrainingError
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.assistant import Assistant
-from monotakd_ros.network.checkpoint import ASSISTANT, TEACHER, load_checkpoint, load_network
+from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, load_checkpoint, load_network
 from monotakd_ros.network.detection_output import DetectionOutput, StudentOutput
 from monotakd_ros.network.student import Student
 from monotakd_ros.network.teacher import Teacher
 from monotakd_ros.provenance import CheckpointName
-from monotakd_ros.training.distillation_losses import distillation_terms
+from monotakd_ros.training.distillation_losses import alignment_terms, distillation_terms
 from monotakd_ros.training.losses import LossTerm
 
 _log = logging.getLogger(__name__)
@@ -72,10 +72,10 @@ class Guides:
         """What tells these guides from others."""
         return {kind: name.sha256 for kind, name in self.files.items()}
 
-    def share_plans(self, student: Student) -> None:
-        """Let the assistant read the student's lift plans where both lift alike: they need not be kept twice."""
-        if self.assistant is not None and _lift(self.assistant.config) == _lift(student.config):
-            self.assistant.view_transform.plans = student.view_transform.plans
+    def share_plans(self, network: Student | Assistant) -> None:
+        """Let the assistant read the taught network's lift plans where both lift alike: they need not be kept twice."""
+        if self.assistant is not None and _lift(self.assistant.config) == _lift(network.config):
+            self.assistant.view_transform.plans = network.view_transform.plans
 
     @torch.no_grad()
     def __call__(self, batch: FrameBatch) -> Guidance:
@@ -96,12 +96,15 @@ class Guides:
 NO_GUIDES = Guides()
 
 
-def guided_terms(output: StudentOutput, guidance: Guidance, config: DistillationConfig) -> dict[str, LossTerm]:
-    """The distillation terms of a batch, over its frames that have a cloud; 0 where none has."""
+def guided_terms(output: DetectionOutput, guidance: Guidance, config: DistillationConfig) -> dict[str, LossTerm]:
+    """What the guides teach a student, or a teacher its assistant, over a batch's frames with a cloud; 0 without."""
     frames = guidance.frames
     teacher = None if guidance.teacher is None else _of_frames(guidance.teacher, frames)
     assistant = None if guidance.assistant is None else _of_frames(guidance.assistant, frames)
-    return distillation_terms(_of_frames(output, frames), teacher, assistant, config)
+    if isinstance(output, StudentOutput):
+        return distillation_terms(_of_frames(output, frames), teacher, assistant, config)
+    assert teacher is not None, "an assistant is guided by a teacher"
+    return alignment_terms(_of_frames(output, frames), teacher, config)
 
 
 def _of_frames(output: Output, frames: torch.Tensor) -> Output:
@@ -111,11 +114,12 @@ def _of_frames(output: Output, frames: torch.Tensor) -> Output:
     return dataclasses.replace(output, **{name: None if m is None else m[frames] for name, m in maps.items()})
 
 
-def load_guides(config: Config, teacher: Path | None, assistant: Path | None) -> Guides:
+def load_guides(kind: str, config: Config, teacher: Path | None, assistant: Path | None = None) -> Guides:
     """The guides that the weights of `training.distillation` ask for, on the CPU.
 
     Args:
-        config: of the student.
+        kind: the network that is trained: "student", or "assistant", which a teacher may guide.
+        config: of that network.
         teacher: its checkpoint; not read, with a warning, where no weight asks for it.
         assistant: likewise.
 
@@ -123,35 +127,43 @@ def load_guides(config: Config, teacher: Path | None, assistant: Path | None) ->
         TrainingError: a weight asks for a guide that is not given.
         CheckpointError: unreadable, another kind of network, or one whose maps or classes are not the student's.
     """
-    given = {kind: path for kind, path in ((TEACHER, teacher), (ASSISTANT, assistant)) if path is not None}
-    require_guides(config, given)
+    given = {guide: path for guide, path in ((TEACHER, teacher), (ASSISTANT, assistant)) if path is not None}
+    require_guides(kind, config, given)
     networks: dict[str, Any] = {}
-    for kind, path in given.items():
-        if not _weights_of(config)[kind]:
-            _log.warning("%s: no weight of training.distillation asks for the %s: it teaches nothing", path, kind)
+    for guide, path in given.items():
+        if not asking_weights(kind, config)[guide]:
+            _log.warning("%s: no weight of training.distillation asks for the %s: it teaches nothing", path, guide)
             continue
-        check_agreement(path, kind, load_checkpoint(path, kind).config, config)
-        networks[kind], _ = load_network(path)
-    return Guides(**networks, files={kind: CheckpointName.of(given[kind]) for kind in networks})
+        check_agreement(path, guide, load_checkpoint(path, guide).config, config)
+        networks[guide], _ = load_network(path)
+    return Guides(**networks, files={guide: CheckpointName.of(given[guide]) for guide in networks})
 
 
-def require_guides(config: Config, given: Collection[str]) -> None:
-    """Check that every guide that a weight asks for is among `given` ("teacher", "assistant").
+def require_guides(kind: str, config: Config, given: Collection[str]) -> None:
+    """Check that the guides of a network are among `given` ("teacher", "assistant"), and that none is of no use.
 
     Raises:
-        TrainingError: names the guide and the weights.
+        TrainingError: names the guide and the weights that ask for it; or a guide that such a network never has.
     """
-    for kind, weights in _weights_of(config).items():
-        if weights and kind not in given:
+    asked = asking_weights(kind, config)
+    if strangers := [guide for guide in given if guide not in asked]:
+        raise TrainingError(f"training of a {kind}: no guide of this kind can teach it: {', '.join(strangers)}")
+    for guide, weights in asked.items():
+        if weights and guide not in given:
             raise TrainingError(
-                f"config {config.name}: {', '.join(weights)} of training.distillation above 0 ask for the {kind}: "
-                f"give its checkpoint (--{kind}), or set them to 0"
+                f"config {config.name}: {', '.join(weights)} of training.distillation above 0 ask for the {guide}: "
+                f"give its checkpoint (--{guide}), or set them to 0"
             )
 
 
-def _weights_of(config: Config) -> dict[str, tuple[str, ...]]:
+def asking_weights(kind: str, config: Config) -> dict[str, tuple[str, ...]]:
+    """Per guide that a network of that kind may have: the weights above 0 that ask for it."""
     settings = config.training.distillation
-    return {TEACHER: settings.teacher_weights, ASSISTANT: settings.assistant_weights}
+    if kind == STUDENT:
+        return {TEACHER: settings.teacher_weights, ASSISTANT: settings.assistant_weights}
+    if kind == ASSISTANT:
+        return {TEACHER: ("alignment_weight",) if settings.alignment_weight else ()}
+    return {}
 
 
 def check_agreement(path: Path, kind: str, guide: Config, config: Config) -> None:

@@ -127,7 +127,7 @@ def train_network(
     on_step: Callable[[Progress], None] | None = None,
     guides: Guides = NO_GUIDES,
 ) -> RunResult:
-    """Train one network: with the detection losses, and a student with the depth loss and what its guides teach too.
+    """Train one network: with the detection losses, a student with the depth loss too, and what guides teach.
 
     Args:
         kind: "student", "assistant" or "teacher"; the latter two need frames with clouds.
@@ -137,7 +137,8 @@ def train_network(
         out: folder of the run.
         options: device, resume and the like.
         on_step: called after every step.
-        guides: frozen teacher and assistant of a student, as `training.distillation` asks for them; see `load_guides`.
+        guides: frozen teacher and assistant of a student (teacher of an assistant), as `training.distillation` asks
+            for them; see `load_guides`.
 
     Returns:
         How the run ended. `out` then holds `last.pt` and, once finished, `final.pt`; with validation frames `best.pt`.
@@ -204,14 +205,11 @@ class TrainingRun:
 
     def _prepare_guides(self) -> None:
         """Check that the guides are those that are needed; bring them to the device."""
-        if self.kind != STUDENT:
-            if self.guides.networks:
-                raise TrainingError(f"only a student has guides, got {', '.join(self.guides.networks)} for {self.kind}")
-            return
-        require_guides(self.config, self.guides.networks)
+        require_guides(self.kind, self.config, self.guides.networks)
         for network in self.guides.networks.values():
             _channels_last(network.to(self.device))
-        self.guides.share_plans(self.network)
+        if not isinstance(self.network, Teacher):
+            self.guides.share_plans(self.network)
 
     def forward(self, network: Network, frames: FrameBatch) -> DetectionOutput:
         """The forward pass that `losses` takes the output of."""
@@ -220,12 +218,11 @@ class TrainingRun:
         return network(frames)
 
     def losses(self, output: DetectionOutput, batch: TrainingBatch) -> dict[str, LossTerm]:
-        """The named terms of one batch; of a student with guides, these are run here."""
+        """The named terms of one batch; where there are guides, these are run here."""
         settings = self.config.training
         terms = detection_terms(output, batch.anchors, settings.loss)
-        if self.kind != STUDENT:
-            return terms
-        terms |= depth_terms(output, batch.depth, settings.loss)
+        if self.kind == STUDENT:
+            terms |= depth_terms(output, batch.depth, settings.loss)
         if not self.guides.networks:
             return terms
         with self.precision():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def save_guide(guide_folder, tiny_config):
 
 @pytest.fixture
 def guides(guided_config, save_guide) -> Guides:
-    return load_guides(guided_config, save_guide("teacher"), save_guide("assistant"))
+    return load_guides("student", guided_config, save_guide("teacher"), save_guide("assistant"))
 
 
 def states(guides: Guides) -> dict[str, torch.Tensor]:
@@ -156,6 +157,49 @@ class TestGradientFlow:
         assert moved == MOVED["imd"]
 
 
+class TestAlignment:
+    """A teacher that teaches its assistant."""
+
+    def test_it_moves_what_makes_the_assistants_map_and_nothing_else(
+        self, guided_config, save_guide, training_frames, tmp_path
+    ):
+        training = replace(
+            with_weights(guided_config, alignment_weight=1.0).training,
+            loss=LossConfig(0.0, 0.0, 0.0, 0.0),
+            weight_decay=0.0,
+        )
+        config = replace(guided_config, training=training)
+        guides = load_guides("assistant", config, save_guide("teacher"))
+        frozen = states(guides)
+        run = TrainingRun("assistant", config, training_frames, [], tmp_path, guides=guides)
+        before = {name: item.detach().clone() for name, item in run.network.named_parameters()}
+        first = run.take_step(run.batches[0])
+        moved = {
+            name.split(".")[0] for name, item in run.network.named_parameters() if not torch.equal(item, before[name])
+        }
+        assert moved == {"encoder", "collapse", "adaptation"}
+        assert same(frozen, states(guides))
+        later = [run.take_step(run.batches[0])["loss_alignment"] for _ in range(5)]
+        assert 0 < later[-1] < first["loss_alignment"]
+
+    def test_it_needs_the_teacher_and_a_student_does_not_look_at_it(self, guided_config):
+        config = with_weights(guided_config, alignment_weight=1.0)
+        with pytest.raises(
+            TrainingError, match=r"alignment_weight of training\.distillation above 0 ask for the teacher"
+        ):
+            load_guides("assistant", config, None)
+        assert load_guides("student", config, None, None).networks == {}
+
+    def test_resume_needs_the_same_teacher(self, guided_config, save_guide, training_frames, tmp_path):
+        config = with_weights(guided_config, alignment_weight=1.0)
+        mine, other = (load_guides("assistant", config, save_guide("teacher", seed=n, name=f"t{n}")) for n in (1, 2))
+        train = partial(train_network, "assistant", config, training_frames, [], tmp_path / "run")
+        train(RunOptions(stop_at=1), guides=mine)
+        with pytest.raises(TrainingError, match=r"guides\.teacher: was "):
+            train(RunOptions(resume=True, stop_at=2), guides=other)
+        assert train(RunOptions(resume=True, stop_at=2), guides=mine).step == 2
+
+
 class TestFrozen:
     def test_guides_stay_as_they_are_bit_for_bit(self, guided_config, guides, training_frames, tmp_path):
         before = states(guides)
@@ -183,7 +227,7 @@ class TestFrozen:
     def test_but_not_where_it_lifts_otherwise(self, guided_config, save_guide):
         finer = replace(guided_config.student, grid=GridConfig(guided_config.student.grid.range_m, (1.0, 1.0, 1.0)))
         config = replace(guided_config, student=finer)
-        guides = load_guides(with_weights(config, imd_weight=1.0), None, save_guide("assistant"))
+        guides = load_guides("student", with_weights(config, imd_weight=1.0), None, save_guide("assistant"))
         student = build_network("student", config)
         guides.share_plans(student)
         assert guides.assistant.view_transform.plans is not student.view_transform.plans
@@ -277,7 +321,9 @@ class TestResume:
 
     def test_other_guides_are_refused(self, guided_config, guides, save_guide, guide_folder, training_frames, tmp_path):
         train_network("student", guided_config, training_frames, [], tmp_path, RunOptions(stop_at=1), guides=guides)
-        other = load_guides(guided_config, save_guide("teacher", seed=8, name="other"), guide_folder / "assistant.pt")
+        other = load_guides(
+            "student", guided_config, save_guide("teacher", seed=8, name="other"), guide_folder / "assistant.pt"
+        )
         was, now = guides.checksums["teacher"], other.checksums["teacher"]
         with pytest.raises(TrainingError, match=f"other settings: guides.teacher: was '{was}', now '{now}'. Restore"):
             train_network("student", guided_config, training_frames, [], tmp_path, RunOptions(resume=True), None, other)
@@ -292,24 +338,31 @@ class TestLoading:
         config = with_weights(guided_config, **{f"{weight}_weight": 0.5})
         message = rf"config tiny: {weight}_weight of training.distillation above 0 ask for the {missing}: .*--{missing}"
         with pytest.raises(TrainingError, match=message):
-            load_guides(config, None, None)
+            load_guides("student", config, None, None)
         with pytest.raises(TrainingError, match=message):
             train_network("student", config, training_frames, [], tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
     def test_a_guide_that_nothing_asks_for_is_not_read(self, guided_config, save_guide, tmp_path, caplog):
         config = with_weights(guided_config, imd_weight=1.0)
-        guides = load_guides(config, tmp_path / "nothing.pt", save_guide("assistant"))
+        guides = load_guides("student", config, tmp_path / "nothing.pt", save_guide("assistant"))
         assert set(guides.networks) == set(guides.checksums) == {"assistant"}
         assert "nothing.pt: no weight of training.distillation asks for the teacher" in caplog.text
 
     def test_the_wrong_kind(self, guided_config, save_guide):
         with pytest.raises(CheckpointError, match=r"assistant\.pt: expected teacher weights, got assistant weights"):
-            load_guides(guided_config, save_guide("assistant"), save_guide("assistant", name="other"))
+            load_guides("student", guided_config, save_guide("assistant"), save_guide("assistant", name="other"))
 
-    def test_only_a_student_has_guides(self, guided_config, guides, training_frames, tmp_path):
-        with pytest.raises(TrainingError, match="only a student has guides, got teacher, assistant for teacher"):
-            train_network("teacher", guided_config, training_frames, [], tmp_path, guides=guides)
+    @pytest.mark.parametrize(
+        ("kind", "strangers"), [("teacher", "teacher, assistant"), ("assistant", "assistant"), ("student", "")]
+    )
+    def test_who_may_guide_whom(self, guided_config, guides, training_frames, tmp_path, kind, strangers):
+        train = partial(train_network, kind, guided_config, training_frames, [], tmp_path, RunOptions(stop_at=1))
+        if not strangers:
+            assert train(guides=guides).step == 1
+            return
+        with pytest.raises(TrainingError, match=f"training of a {kind}: .* can teach it: {strangers}$"):
+            train(guides=guides)
 
     def test_teacher_and_assistant_do_not_mind_the_weights(self, guided_config, training_frames, tmp_path):
         config = replace(guided_config, training=replace(guided_config.training, steps=1))
@@ -330,7 +383,7 @@ class TestLoading:
         with pytest.raises(
             CheckpointError, match=rf"assistant\.pt: this assistant \(other\) cannot .* config tiny: .*{message}"
         ):
-            load_guides(with_weights(guided_config, imd_weight=1.0), None, path)
+            load_guides("student", with_weights(guided_config, imd_weight=1.0), None, path)
 
     def test_a_teacher_of_other_classes_or_anchors(self, guided_config, tiny_config, save_guide):
         head = HeadConfig(tiny_config.student.head.anchors[:1], placement="stretched")
@@ -338,4 +391,4 @@ class TestLoading:
         other = replace(tiny_config, student=replace(tiny_config.student, head=head), teacher=teacher)
         message = r"teacher \(tiny\) .*classes: expected \('Car', 'Pedestrian'\), got \('Car',\); anchors: .*placement"
         with pytest.raises(CheckpointError, match=message):
-            load_guides(with_weights(guided_config, direct_weight=1.0), save_guide("teacher", other), None)
+            load_guides("student", with_weights(guided_config, direct_weight=1.0), save_guide("teacher", other), None)

@@ -112,9 +112,10 @@ class TestTrainStudentWithGuides:
         assert command("--steps", "2", *trained_guides, source=source, data="some.mcap") == 0
         assert "1 of 4 frames have no LiDAR points in the image; teacher and assistant teach nothing" in caplog.text
 
-    def test_only_a_student_takes_guides(self, command, trained_guides, capsys):
-        assert command("--steps", "1", *trained_guides, network="assistant") == 1
-        assert "unrecognized arguments: --teacher" in capsys.readouterr().err
+    @pytest.mark.parametrize(("network", "guide"), [("teacher", "teacher"), ("assistant", "assistant")])
+    def test_who_takes_which_guide(self, command, capsys, network, guide):
+        assert command("--steps", "1", f"--{guide}", "x.pt", network=network) == 1
+        assert f"unrecognized arguments: --{guide}" in capsys.readouterr().err
 
 
 class TestTrainStudent:
