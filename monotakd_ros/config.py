@@ -16,8 +16,9 @@ from monotakd_ros.geometry.grid import VoxelGrid
 Sampling = Literal["exact", "official"]
 CellDepth = Literal["nearest", "mean"]
 Amp = Literal["off", "bf16", "fp16"]
-MapScale = Literal["rms", "none"]
+MapScale = Literal["rms", "none", "min_max"]
 ResidualPart = Literal["positive", "absolute"]
+AssistantForm = Literal["frozen", "branch"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -373,18 +374,23 @@ class DistillationConfig:
     """The student's visual map straight towards the teacher's: CMKD's way, the baseline of the paper."""
     alignment_weight: float = 0.0
     """In the assistant's own training: its map towards the teacher's, so that teacher - assistant, channel by channel,
-    compares like with like. The only weight that an assistant's training looks at, and a student's does not."""
+    compares like with like; the only weight that such a training looks at. In a student's: the same of its `branch`."""
     logit_cls_weight: float = 0.0
     logit_box_weight: float = 0.0
     logit_direction_weight: float = 0.0
+    assistant: AssistantForm = "frozen"
+    """`frozen`: a network of its own, trained before (the paper). `branch`: part of the student, its image feature
+    lifted with measured depth (`residual.assistant_branch`), learning beside it (the released code)."""
     map_scale: MapScale = "rms"
     """`rms`: maps are compared in units of the guide's own features (root mean square of what is not 0 in a frame),
-    because networks trained apart have features of different size. `none`: as they are."""
+    because networks trained apart have features of different size. `none`: as they are. `min_max`: as the released
+    code, which brings assistant and student to 0..1 over the batch and detaches both: IMD then teaches nothing."""
     residual_part: ResidualPart = "positive"
     """`positive`: what the teacher has and the assistant lacks; the branch ends in a ReLU and is added to the visual
     map, so that it can give nothing else. `absolute`: the released code's."""
     residual_threshold: float = 0.1
-    """Residuals below this share of the frame's largest become 0 (the released code: 0.6 of the batch's largest)."""
+    """Residuals below this share of the largest become 0: the frame's largest; with `min_max` the batch's (the released
+    code: 0.6)."""
     residual_foreground_weight: float = 1.0
     """Weight of what the threshold kept, against 1 for the rest of the map."""
     soft_label_threshold: float = 0.1
@@ -400,13 +406,19 @@ class DistillationConfig:
 
     @property
     def teacher_weights(self) -> tuple[str, ...]:
-        """Names of the weights above 0 that need the teacher."""
-        return self._above_zero("cmrd", "direct", "logit_cls", "logit_box", "logit_direction")
+        """Names of the weights above 0 that need the teacher, in a student's training."""
+        branch = ("alignment",) if self.assistant == "branch" else ()
+        return self._above_zero("cmrd", "direct", "logit_cls", "logit_box", "logit_direction", *branch)
 
     @property
     def assistant_weights(self) -> tuple[str, ...]:
-        """Names of the weights above 0 that need the assistant."""
-        return self._above_zero("imd", "cmrd")
+        """Names of the weights above 0 that need the frozen assistant."""
+        return self._above_zero("imd", "cmrd") if self.assistant == "frozen" else ()
+
+    @property
+    def branch_weights(self) -> tuple[str, ...]:
+        """Names of the weights above 0 that need the student's own assistant."""
+        return self._above_zero("imd", "cmrd", "alignment") if self.assistant == "branch" else ()
 
     def _above_zero(self, *terms: str) -> tuple[str, ...]:
         return tuple(f"{term}_weight" for term in terms if getattr(self, f"{term}_weight") > 0)
@@ -477,6 +489,11 @@ class Config:
         _require(
             self.student.residual is not None or self.training.distillation.cmrd_weight == 0,
             "training.distillation.cmrd_weight: cross-modal residual distillation needs a `student.residual` section",
+        )
+        branch = self.student.residual is not None and self.student.residual.assistant_branch
+        _require(
+            branch or self.training.distillation.assistant == "frozen",
+            "training.distillation.assistant: branch needs student.residual.assistant_branch: true",
         )
 
 

@@ -77,6 +77,10 @@ class TestFiles:
             ("{name: x, training: {distillation: {residual_threshold: 1}}}", r"residual_threshold must be in \[0, 1\)"),
             ("{name: x, training: {distillation: {residual_foreground_weight: 0}}}", "foreground_weight must be > 0"),
             ("{name: x, training: {distillation: {cmrd_weight: 1}}}", "cmrd_weight: .* needs a `student.residual`"),
+            (
+                "{name: x, training: {distillation: {assistant: branch}}}",
+                "branch needs student.residual.assistant_branch",
+            ),
             ("[1]", "top level: expected a mapping of Config, got list"),
             ("{", "not valid YAML"),
         ],
@@ -94,25 +98,26 @@ class TestRecipes:
     """Files laid over a config: what they name replaces what was there, and nothing else changes."""
 
     @pytest.mark.parametrize("name", RECIPES)
-    def test_every_recipe_names_every_weight_and_changes_training_only(self, name):
+    def test_every_recipe_names_every_weight_and_leaves_the_rest(self, name):
         """A weight that a recipe is silent about would be the config's: the same name would mean different things."""
-        text = yaml.safe_load((CONFIGS / "recipes" / f"{name}.yaml").read_text())
+        text = yaml.safe_load(recipe_path(name).read_text())
         weights = {key for key in DistillationConfig.__dataclass_fields__ if key.endswith("_weight")}
         assert weights - {"residual_foreground_weight"} <= set(text["training"]["distillation"])
         plain = load_config(CONFIGS / "monotakd_small.yaml")
-        config = load_config(CONFIGS / "monotakd_small.yaml", CONFIGS / "recipes" / f"{name}.yaml")
+        config = load_config(CONFIGS / "monotakd_small.yaml", recipe_path(name))
         assert config.training.recipe == name
-        assert (config.student, config.assistant, config.teacher) == (plain.student, plain.assistant, plain.teacher)
-        assert (
-            replace(config.training, recipe=plain.training.recipe, distillation=plain.training.distillation)
-            == plain.training
-        )
+        mine = {"recipe": plain.training.recipe, "distillation": plain.training.distillation}
+        loss, student = config.training.loss, config.student
+        if name.startswith("released"):
+            assert loss.cls_weight == loss.box_weight == loss.direction_weight == loss.depth_weight == 0
+            assert student.residual == ResidualConfig("off", assistant_branch=True)
+            mine["loss"], student = plain.training.loss, replace(student, residual=plain.student.residual)
+        assert replace(config.training, **mine) == plain.training
+        assert (student, config.assistant, config.teacher) == (plain.student, plain.assistant, plain.teacher)
 
     def test_what_each_asks_for(self):
         asked = {
-            name: load_config(
-                CONFIGS / "monotakd_small.yaml", CONFIGS / "recipes" / f"{name}.yaml"
-            ).training.distillation
+            name: load_config(CONFIGS / "monotakd_small.yaml", recipe_path(name)).training.distillation
             for name in RECIPES
         }
         logit = ("logit_cls_weight", "logit_box_weight", "logit_direction_weight")
@@ -122,8 +127,11 @@ class TestRecipes:
             "imd": (),
             "cmrd": ("cmrd_weight",),
             "paper": ("cmrd_weight", *logit),
+            "released_code": ("cmrd_weight", *logit),
+            "released_history": ("cmrd_weight", *logit, "alignment_weight"),
         }
         assert {name for name, item in asked.items() if "imd_weight" in item.assistant_weights} == {"imd", "paper"}
+        assert {name for name, item in asked.items() if item.branch_weights} == {"released_code", "released_history"}
 
     def test_the_last_one_wins_key_by_key(self, write, tmp_path):
         base = write("{name: x, training: {steps: 7, loss: {depth_weight: 2.0, cls_weight: 3.0}}}")

@@ -36,7 +36,9 @@ class StudentOutput(DetectionOutput):
         depth_logits: (B, D + 1, Hf, Wf), whose softmax is `depth`.
         residual_bev: (B, C, Y, X) the residual branch's map after the Spatial Alignment Module; None where the branch
             does not exist or was not asked for.
+        assistant_bev: (B, C, Y, X) the map of the assistant that the residual branch carries; None likewise.
     """
 
     depth_logits: torch.Tensor
     residual_bev: torch.Tensor | None
+    assistant_bev: torch.Tensor | None = None

@@ -1,7 +1,7 @@
 """The camera detector: images and calibration in, raw head maps out, and from these to boxes.
 
-Image in the network's own camera (`data/preprocess.py` brings it there); normalisation happens here. No argument
-comes from a LiDAR.
+Image in the network's own camera (`data/preprocess.py` brings it there); normalisation happens here. Boxes need nothing
+of a LiDAR; only the released code's assistant branch, in training, looks at clouds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from monotakd_ros.network.height_collapse import HeightCollapse
 from monotakd_ros.network.image_encoder import ImageEncoder
 from monotakd_ros.network.image_normalization import ImageNormalization
 from monotakd_ros.network.lift_plan import LiftPlan
+from monotakd_ros.network.measured_depth import cell_layout, measured_distribution
 from monotakd_ros.network.residual_branch import ResidualBranch
 from monotakd_ros.network.view_transform import ViewTransform
 
@@ -50,17 +51,24 @@ class Student(nn.Module):
         self.bev_backbone = BevBackbone(channels, config.bev)
         self.head = AnchorHead(self.bev_backbone.out_channels, config.head, config.postprocess, grid)
 
-    def forward(self, batch: FrameBatch, plan: LiftPlan | None = None, with_residual: bool = False) -> StudentOutput:
+    def forward(
+        self,
+        batch: FrameBatch,
+        plan: LiftPlan | None = None,
+        with_residual: bool = False,
+        with_assistant: bool = False,
+    ) -> StudentOutput:
         """Head maps of a batch.
 
         Args:
-            batch: images and calibrations; nothing of a LiDAR is looked at.
+            batch: images and calibrations; nothing of a LiDAR is looked at for the boxes.
             plan: `lift_plan(batch)` made beforehand, so that the forward pass is tensor operations only (and compiles
                 without a graph break); None makes it here.
             with_residual: also give the residual branch's map where the boxes do not need it.
+            with_assistant: also give the map of the residual branch's own assistant, from the batch's clouds.
 
         Raises:
-            FrameError: the images are not the network's.
+            FrameError: the images are not the network's; `with_assistant` and the batch carries no clouds.
         """
         images = self.normalization(batch.images, batch.valid_px)
         # Before the image network, because a plan waits for the device: calibrations come to the host.
@@ -73,11 +81,20 @@ class Student(nn.Module):
         residual_bev = None
         if self.residual is not None and (with_residual or self.fusion is not None):
             residual_bev = self.residual(voxels)
+        assistant_bev = self._assistant_map(batch, features, plan) if with_assistant else None
         detected = bev
         if self.fusion is not None:
             detected = self.fusion(collapsed if self.fusion_mode == "collapsed" else bev, residual_bev)
         cls_logits, box_codes, dir_logits = self.head(self.bev_backbone(detected))
-        return StudentOutput(cls_logits, box_codes, dir_logits, bev, depth, depth_logits, residual_bev)
+        return StudentOutput(cls_logits, box_codes, dir_logits, bev, depth, depth_logits, residual_bev, assistant_bev)
+
+    def _assistant_map(self, batch: FrameBatch, features: torch.Tensor, plan: LiftPlan) -> torch.Tensor:
+        """The released code's F^A: the student's own image feature at the mean measured depth of each cell."""
+        assert self.residual is not None, "config ties the assistant branch to a residual section"
+        batch.require_clouds("the student's assistant branch")
+        layout = cell_layout(batch.images.shape[-2:], self.view_transform.sampling)
+        depth = measured_distribution(batch.points_img, layout, self.view_transform.bins, "mean")
+        return self.residual.assistant(self.view_transform(features, depth, plan))
 
     def lift_plan(self, batch: FrameBatch) -> LiftPlan:
         """What the lift reads for this batch's calibrations; computed on the host, cached per calibration."""

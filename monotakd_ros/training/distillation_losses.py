@@ -1,8 +1,8 @@
 """What a student is taught by frozen guides, as pure functions in float32: BEV maps, residual and head maps.
 
 T is the teacher (LiDAR), A the assistant (camera lifted with measured depth), S the student; bars and hats as in the
-paper. Guides are detached here, so no term can move them. Every term is a mean over frames, so that it does not grow
-with the batch; no frames give 0.
+paper. Frozen guides are detached here, so no term can move them. Every term is a mean over frames, so that it does not
+grow with the batch; no frames give 0.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class TaughtOutput(GuideOutput, Protocol):
     """What a student's forward gives besides."""
 
     residual_bev: torch.Tensor | None
+    assistant_bev: torch.Tensor | None
 
 
 def map_rms(bev: torch.Tensor) -> torch.Tensor:
@@ -42,7 +43,16 @@ def map_rms(bev: torch.Tensor) -> torch.Tensor:
     return torch.where(rms > MIN_RMS, rms, torch.ones_like(rms))
 
 
-def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale) -> torch.Tensor:
+def min_max(bev: torch.Tensor) -> torch.Tensor:
+    """A batch's maps brought to 0..1 together, without gradient: the released code's normalisation."""
+    bev = bev.detach().float()
+    if bev.numel() == 0:
+        return bev
+    shifted = bev - bev.min()
+    return shifted / shifted.max().clamp(min=MIN_RMS)
+
+
+def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale, joint: bool = False) -> torch.Tensor:
     """Mean squared difference of two maps (B, C, Y, X): MSE(F^S, F^G) / rms(F^G)^2, undivided with scale `none`.
 
     - IMD, intra-modal: L_IMD = MSE(F^S_vis, F^A).
@@ -50,11 +60,19 @@ def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale
     - Alignment, in the assistant's training: MSE(F^A, F^T), a term of the released code's history.
 
     The divisor (`map_rms`) is the guide's alone: the student cannot shrink the loss by shrinking or stretching its map,
-    and gets the full gradient (the released code min-max normalises both sides and detaches the result: no gradient).
+    and gets the full gradient. With `min_max` both sides are brought to 0..1 and detached: a figure, no gradient.
+
+    Args:
+        student_bev: F^S.
+        guide_bev: F^G.
+        scale: see there.
+        joint: the guide learns too, as the assistant that is a branch of the student.
 
     Source: MonoTAKD (Liu et al., CVPR 2025), L_IMD.
     """
-    guide = guide_bev.detach().float()
+    if scale == "min_max":
+        student_bev, guide_bev = min_max(student_bev), min_max(guide_bev)
+    guide = guide_bev.float() if joint else guide_bev.detach().float()
     difference = student_bev.float() - guide
     if scale == "rms":
         difference = difference / map_rms(guide)
@@ -68,18 +86,26 @@ def residual_target(teacher_bev: torch.Tensor, assistant_bev: torch.Tensor, conf
     `residual_threshold` times the frame's largest. Both maps are scaled alike, so that the residual says where they
     differ and not that one network's features are larger; with `map_scale` none it is F^T - F^A itself.
 
-    The largest is each frame's own: what a frame teaches does not depend on its neighbours in the batch.
+    The largest is each frame's own: what a frame teaches does not depend on its neighbours in the batch. `min_max`
+    repeats the released code: |N(F^A) - F^T|, N bringing to 0..1, and the largest is the batch's.
+
+    An assistant that is a branch of the student keeps its gradient (but not through `min_max`).
 
     Source: MonoTAKD (Liu et al., CVPR 2025), residual F^T - F^A, "binarised to keep the important regions".
     """
-    teacher, assistant = teacher_bev.detach().float(), assistant_bev.detach().float()
+    teacher, assistant = teacher_bev.detach().float(), assistant_bev.float()
+    if config.assistant == "frozen":
+        assistant = assistant.detach()
     if config.map_scale == "rms":
         teacher = teacher * (map_rms(assistant) / map_rms(teacher))
+    if config.map_scale == "min_max":
+        assistant = min_max(assistant)
     residual = teacher - assistant
     residual = residual.abs() if config.residual_part == "absolute" else residual.clamp(min=0)
     if residual.numel() == 0:
         return residual
-    floor = config.residual_threshold * residual.amax(dim=(1, 2, 3), keepdim=True)
+    dims = (0, 1, 2, 3) if config.map_scale == "min_max" else (1, 2, 3)
+    floor = config.residual_threshold * residual.detach().amax(dim=dims, keepdim=True)
     return torch.where(residual < floor, torch.zeros_like(residual), residual)  # a NaN stays one, to be noticed
 
 
@@ -186,20 +212,24 @@ def distillation_terms(
     """The terms with a weight above 0, of the same frames in all three outputs.
 
     Args:
-        output: the student's; with `residual_bev` where `cmrd_weight` is above 0.
+        output: the student's; with `residual_bev` where `cmrd_weight` is above 0, `assistant_bev` of its own branch.
         teacher: needed by all terms but `imd`.
-        assistant: needed by `imd` and `cmrd`.
+        assistant: needed by `imd` and `cmrd`, where it is frozen.
         config: weights and settings.
     """
-    scale, threshold = config.map_scale, config.soft_label_threshold
+    scale, threshold, joint = config.map_scale, config.soft_label_threshold, config.assistant == "branch"
+    assistant_bev = output.assistant_bev if joint else None if assistant is None else assistant.bev
     terms = {}
     if config.imd_weight:
-        assert assistant is not None
-        terms["imd"] = LossTerm(map_loss(output.bev, assistant.bev, scale), config.imd_weight)
+        assert assistant_bev is not None
+        terms["imd"] = LossTerm(map_loss(output.bev, assistant_bev, scale, joint), config.imd_weight)
     if config.cmrd_weight:
-        assert teacher is not None and assistant is not None and output.residual_bev is not None
-        value = cmrd_loss(output.residual_bev, teacher.bev, assistant.bev, config)
+        assert teacher is not None and assistant_bev is not None and output.residual_bev is not None
+        value = cmrd_loss(output.residual_bev, teacher.bev, assistant_bev, config)
         terms["cmrd"] = LossTerm(value, config.cmrd_weight)
+    if joint and config.alignment_weight:
+        assert teacher is not None and assistant_bev is not None
+        terms["alignment"] = LossTerm(map_loss(assistant_bev, teacher.bev, scale), config.alignment_weight)
     if config.direct_weight:
         assert teacher is not None
         terms["direct"] = LossTerm(map_loss(output.bev, teacher.bev, scale), config.direct_weight)

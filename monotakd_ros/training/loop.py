@@ -213,9 +213,10 @@ class TrainingRun:
 
     def forward(self, network: Network, frames: FrameBatch) -> DetectionOutput:
         """The forward pass that `losses` takes the output of."""
-        if self.kind == STUDENT and self.config.training.distillation.cmrd_weight:
-            return network(frames, with_residual=True)
-        return network(frames)
+        settings = self.config.training.distillation
+        if self.kind != STUDENT:
+            return network(frames)
+        return network(frames, with_residual=settings.cmrd_weight > 0, with_assistant=bool(settings.branch_weights))
 
     def losses(self, output: DetectionOutput, batch: TrainingBatch) -> dict[str, LossTerm]:
         """The named terms of one batch; where there are guides, these are run here."""
@@ -223,7 +224,8 @@ class TrainingRun:
         terms = detection_terms(output, batch.anchors, settings.loss)
         if self.kind == STUDENT:
             terms |= depth_terms(output, batch.depth, settings.loss)
-        if not self.guides.networks:
+        taught = self.guides.networks or (self.kind == STUDENT and settings.distillation.branch_weights)
+        if not taught:
             return terms
         with self.precision():
             guidance = self.guides(batch.frames)

@@ -11,6 +11,7 @@ from monotakd_ros.training.distillation_losses import (
     distillation_terms,
     map_loss,
     map_rms,
+    min_max,
     residual_target,
     soft_box_loss,
     soft_class_loss,
@@ -56,6 +57,46 @@ def outputs(seed: int, frames: int = FRAMES) -> SimpleNamespace:
     for tensor in vars(maps).values():
         tensor.requires_grad_()
     return maps
+
+
+class TestMinMax:
+    """The released code's normalisation."""
+
+    def test_hand_numbers(self):
+        both = torch.cat([map_of(-1.0, 1.0), map_of(3.0, 0.0)])
+        assert min_max(both).flatten().tolist() == [0.0, 0.5, 1.0, 0.25]
+
+    def test_maps_without_contrast_and_without_frames(self):
+        assert min_max(map_of(2.0, 2.0)).flatten().tolist() == [0.0, 0.0]
+        assert min_max(torch.zeros(0, 1, 1, 2)).shape == (0, 1, 1, 2)
+
+    def test_it_teaches_nothing(self):
+        student = map_of(1.0, 2.0, 4.0).requires_grad_()
+        loss = map_loss(student, map_of(0.0, 8.0, 8.0), "min_max")
+        assert loss.item() == pytest.approx(((1 / 3 - 1) ** 2) / 3) and not loss.requires_grad
+
+    def test_residual_of_the_batch(self):
+        config = DistillationConfig(map_scale="min_max", residual_part="absolute", residual_threshold=0.5)
+        teacher, assistant = map_of(0.0, 3.0, 1.0, 5.0), map_of(0.0, 2.0, 4.0, 0.0)
+        assert residual_target(teacher, assistant, config).flatten().tolist() == [0.0, 2.5, 0.0, 5.0]
+        both = residual_target(torch.cat([teacher, 10 * teacher]), torch.cat([assistant, assistant]), config)
+        assert both[0].flatten().tolist() == [0.0, 0.0, 0.0, 0.0], "the other frame's largest is the limit"
+
+
+class TestBranch:
+    """An assistant that is part of the student learns from the terms; a frozen one does not."""
+
+    @pytest.mark.parametrize("form", ["frozen", "branch"])
+    def test_who_gets_gradients(self, form):
+        config = replace(PLAIN, assistant=form, imd_weight=1.0, cmrd_weight=1.0, alignment_weight=1.0)
+        student, teacher, assistant = outputs(0), outputs(10), outputs(20)
+        student.assistant_bev = None if form == "frozen" else assistant.bev
+        terms = distillation_terms(student, teacher, assistant if form == "frozen" else None, config)
+        assert set(terms) == {"imd", "cmrd"} | ({"alignment"} if form == "branch" else set())
+        for name, term in terms.items():
+            gradient = torch.autograd.grad(term.value, assistant.bev, allow_unused=True, retain_graph=True)[0]
+            assert (gradient is not None) == (form == "branch"), name
+            assert torch.autograd.grad(term.value, teacher.bev, allow_unused=True, retain_graph=True) == (None,)
 
 
 class TestMapLoss:

@@ -25,6 +25,7 @@ from monotakd_ros.config_file import load_config
 from monotakd_ros.errors import CheckpointError, FrameError, TrainingError
 from monotakd_ros.network.checkpoint import build_network, load_checkpoint, save_checkpoint
 from monotakd_ros.network.made_up_batch import make_batch
+from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.guides import Guides, guided_terms, load_guides
 from monotakd_ros.training.loop import RunOptions, TrainingRun, train_network
 
@@ -198,6 +199,46 @@ class TestAlignment:
         with pytest.raises(TrainingError, match=r"guides\.teacher: was "):
             train(RunOptions(resume=True, stop_at=2), guides=other)
         assert train(RunOptions(resume=True, stop_at=2), guides=mine).step == 2
+
+
+class TestReleasedRecipes:
+    """The assistant as a branch of the student, by the shipped recipes."""
+
+    @pytest.fixture
+    def branch_config(self, repository, guided_config):
+        def config(name: str) -> Config:
+            settings = load_config(repository / "config" / "monotakd_small.yaml", recipe_path(name))
+            training = replace(
+                guided_config.training, distillation=settings.training.distillation, loss=settings.training.loss
+            )
+            student = replace(guided_config.student, residual=settings.student.residual)
+            return replace(guided_config, student=student, training=training)
+
+        return config
+
+    @pytest.mark.parametrize("name", ["released_code", "released_history"])
+    def test_what_learns(self, branch_config, save_guide, training_frames, tmp_path, name):
+        config = branch_config(name)
+        config = replace(config, training=replace(config.training, weight_decay=0.0))
+        guides = load_guides("student", config, save_guide("teacher"), None)
+        run = TrainingRun("student", config, training_frames, [], tmp_path, guides=guides)
+        before = {name: item.detach().clone() for name, item in run.network.named_parameters()}
+        figures = run.take_step(run.batches[0])
+        assert {"loss_imd", "loss_cmrd", "loss_logit_cls"} <= figures.keys()
+        moved = {key for key, item in run.network.named_parameters() if not torch.equal(item, before[key])}
+        branch = {key for key in moved if key.startswith("residual.assistant_collapse")}
+        assert bool(branch) == (name == "released_history"), "the released code detaches its assistant"
+        assert {part_of(key) for key in moved} >= {"encoder.backbone", "residual", "bev_backbone", "collapse"}
+
+    def test_without_clouds(self, branch_config, save_guide, training_frames, tmp_path):
+        config = branch_config("released_history")
+        guides = load_guides("student", config, save_guide("teacher"), None)
+        run = TrainingRun("student", config, training_frames, [], tmp_path, guides=guides)
+        frames = replace(run.batches[0].frames, points_img=(), points_lidar=())
+        with pytest.raises(
+            FrameError, match="assistant branch needs the LiDAR cloud of every frame: expected 2, got 0"
+        ):
+            run.forward(run.network, frames)
 
 
 class TestFrozen:
