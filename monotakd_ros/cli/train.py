@@ -14,6 +14,7 @@ from typing import Any
 from torch.utils.data import ConcatDataset, Dataset, Subset
 from tqdm import tqdm
 
+from monotakd_ros.cli import train_all
 from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.cli.source_arguments import add_source_arguments, source_options
 from monotakd_ros.config import Config
@@ -55,6 +56,9 @@ NETWORKS = {
 
 GUIDES_OF = {STUDENT: (TEACHER, ASSISTANT), ASSISTANT: (TEACHER,)}
 """Per network: the guides that may teach it."""
+
+ALL = "all"
+INIT_AND_RESUME = "--init starts a new run and --resume continues one: give one of them"
 
 DESCRIPTION = """\
 {description}
@@ -99,6 +103,24 @@ def add_parser(subparsers: Any) -> None:
         _add_arguments(one)
         _add_guide_arguments(one, network)
         one.set_defaults(run=run)
+    every = networks.add_parser(
+        ALL,
+        help="teacher, assistant and student, one after the other",
+        description=train_all.DESCRIPTION,
+        epilog=train_all.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_arguments(every)
+    train_all.add_arguments(every)
+    every.set_defaults(run=run_all)
+
+
+def run_all(arguments: argparse.Namespace) -> int:
+    """Train what the recipe asks for."""
+    if arguments.resume and arguments.init is not None:
+        raise ConfigError(INIT_AND_RESUME)
+    config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
+    return train_all.run_stages(arguments, config, run, print)
 
 
 def _add_guide_arguments(parser: argparse.ArgumentParser, network: str) -> None:
@@ -144,7 +166,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read the sources, train, report."""
     if arguments.resume and arguments.init is not None:
-        raise ConfigError("--init starts a new run and --resume continues one: give one of them")
+        raise ConfigError(INIT_AND_RESUME)
     resolve_device(arguments.device)
     check_run_folder(arguments.out, arguments.resume, arguments.overwrite)
     config = _config(arguments)

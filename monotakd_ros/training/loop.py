@@ -239,6 +239,7 @@ class TrainingRun:
         """Take steps until the end, `stop_at` or Ctrl-C; see `train_network`."""
         settings = self.config.training
         last = settings.steps if self.options.stop_at is None else min(self.options.stop_at, settings.steps)
+        begun_at = self.step
         log = RunLog(self.out, self.step)
         window = _Window()
         try:
@@ -262,7 +263,7 @@ class TrainingRun:
         finally:
             log.close()
         finished = self.step >= settings.steps
-        if finished:
+        if finished and not (begun_at == self.step and (self.out / FINAL_FILE).is_file()):
             self._export(FINAL_FILE)
         return RunResult(self.step, finished, self.validation, self.best_score)
 

@@ -1,0 +1,132 @@
+"""`monotakd train all`: teacher, assistant and student one after the other, each taught by the ones before."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from monotakd_ros.config import Config
+from monotakd_ros.errors import ConfigError, OutputError
+from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER
+from monotakd_ros.training.guides import asking_weights
+from monotakd_ros.training.run_folder import CACHE_DIR, FINAL_FILE, STATE_FILE
+
+DESCRIPTION = """\
+Train what a recipe asks for, stage by stage: the teacher on LiDAR; the assistant on camera and LiDAR depth, starting
+from the teacher's head; the student, starting from the assistant's trunk. Each is frozen before it teaches. A recipe
+without distillation trains the student alone.
+
+RUN then holds teacher/, assistant/ and student/, each as `monotakd train NETWORK` leaves it, and the cache of frames
+that they share. The detector is RUN/student/final.pt.
+"""
+
+EPILOG = """\
+examples:
+  monotakd train all --config config/monotakd_small.yaml --recipe paper --data drive_a drive_b --out run
+  monotakd train all --config config/monotakd_small.yaml --recipe paper --data drive_a drive_b --out run --resume
+  monotakd train all --config config/monotakd_small.yaml --recipe paper --data drive_a drive_b --out run2 \\
+      --teacher run/teacher/final.pt --assistant run/assistant/final.pt
+
+After Ctrl-C, or a power cut, --resume goes on: stages that are done are kept, the one begun continues from its last.pt.
+"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One network to train.
+
+    Attributes:
+        network: "teacher", "assistant" or "student".
+        out: folder of its run.
+        guides: weights of those that teach it, by kind.
+        init: weights that it starts from.
+    """
+
+    network: str
+    out: Path
+    guides: dict[str, Path]
+    init: Path | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `train all` has beside the arguments of every network."""
+    add = parser.add_argument
+    add("--guide-steps", type=int, metavar="N", help="optimiser steps of teacher and assistant (default: the config's)")
+    add("--from-scratch", action="store_true", help="start every network from random weights")
+    for guide in (TEACHER, ASSISTANT):
+        add(f"--{guide}", type=Path, metavar="CKPT", help=f"take this {guide} instead of training one")
+
+
+def stages(arguments: argparse.Namespace, config: Config) -> Iterator[Stage]:
+    """What is to be trained, in order.
+
+    Raises:
+        ConfigError: a teacher is asked for and the config describes none.
+    """
+    wanted = asking_weights(STUDENT, config)
+    ready: dict[str, Path] = {
+        kind: path for kind in (TEACHER, ASSISTANT) if (path := getattr(arguments, kind)) is not None
+    }
+    own = not arguments.from_scratch
+    needs_assistant = bool(wanted[ASSISTANT]) and ASSISTANT not in ready
+    aligned = needs_assistant and bool(asking_weights(ASSISTANT, config)[TEACHER])
+    if (wanted[TEACHER] or aligned) and TEACHER not in ready:
+        if config.teacher is None:
+            raise ConfigError(f"config {config.name}: no `teacher` section, and the recipe asks for a teacher")
+        yield Stage(TEACHER, arguments.out / TEACHER, {}, None)
+        ready[TEACHER] = arguments.out / TEACHER / FINAL_FILE
+    if needs_assistant:
+        guides = {TEACHER: ready[TEACHER]} if aligned else {}
+        yield Stage(ASSISTANT, arguments.out / ASSISTANT, guides, ready.get(TEACHER) if own else None)
+        ready[ASSISTANT] = arguments.out / ASSISTANT / FINAL_FILE
+    guides = {kind: ready[kind] for kind in (TEACHER, ASSISTANT) if wanted[kind]}
+    start = ready.get(ASSISTANT, ready.get(TEACHER)) if own else None
+    yield Stage(STUDENT, arguments.out / STUDENT, guides, arguments.init or start)
+
+
+def check_place(arguments: argparse.Namespace) -> None:
+    """Check that the folder may be used; changes nothing.
+
+    Raises:
+        OutputError: stages are there, and neither --resume nor --overwrite is given.
+    """
+    there = [kind for kind in (TEACHER, ASSISTANT, STUDENT) if (arguments.out / kind).exists()]
+    if there and not (arguments.resume or arguments.overwrite):
+        raise OutputError(
+            f"{arguments.out}: exists and holds {', '.join(there)}; continue with --resume, replace it with "
+            "--overwrite, or choose another folder"
+        )
+
+
+def run_stages(
+    arguments: argparse.Namespace,
+    config: Config,
+    train: Callable[[argparse.Namespace], int],
+    say: Callable[[str], None],
+) -> int:
+    """Train every stage with `train`, the function behind `monotakd train NETWORK`; tells each to `say`."""
+    check_place(arguments)
+    plan = list(stages(arguments, config))
+    for number, stage in enumerate(plan, start=1):
+        say(f"== {stage.network} ({number} of {len(plan)}): {stage.out}")
+        train(stage_arguments(arguments, stage))
+    return 0
+
+
+def stage_arguments(arguments: argparse.Namespace, stage: Stage) -> argparse.Namespace:
+    """The command line of one stage: a run that was begun goes on, what was left before its first state is replaced."""
+    begun = arguments.resume and (stage.out / STATE_FILE).is_file()
+    own = {
+        "network": stage.network,
+        "out": stage.out,
+        "cache": arguments.cache or arguments.out / CACHE_DIR,
+        "init": None if begun else stage.init,
+        "resume": begun,
+        "overwrite": not begun,
+        "steps": arguments.steps if stage.network == STUDENT else arguments.guide_steps,
+        TEACHER: stage.guides.get(TEACHER),
+        ASSISTANT: stage.guides.get(ASSISTANT),
+    }
+    return argparse.Namespace(**vars(arguments) | own)

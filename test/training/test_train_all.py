@@ -1,0 +1,141 @@
+"""`monotakd train all`: which stages a recipe asks for, what each is given, and going on after an interruption."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+import monotakd_ros.cli.train as train_verb
+from monotakd_ros.cli import train_all
+from monotakd_ros.cli.main import main
+from monotakd_ros.config import Config, DistillationConfig, ResidualConfig
+from monotakd_ros.config_file import load_config, to_dict
+from monotakd_ros.errors import ConfigError
+from monotakd_ros.network.checkpoint import load_checkpoint
+from monotakd_ros.shipped import recipe_path
+
+OUT = Path("run")
+
+
+def stages_of(config: Config, **given) -> list[train_all.Stage]:
+    settings = {"teacher": None, "assistant": None, "init": None, "from_scratch": False, "out": OUT} | given
+    return list(train_all.stages(argparse.Namespace(**settings), config))
+
+
+def stage(network: str, guides: dict[str, Path] | None = None, init: Path | None = None) -> train_all.Stage:
+    return train_all.Stage(network, OUT / network, guides or {}, init)
+
+
+T, A = OUT / "teacher" / "final.pt", OUT / "assistant" / "final.pt"
+
+
+class TestStages:
+    @pytest.mark.parametrize(
+        ("recipe", "expected"),
+        [
+            ("none", [stage("student")]),
+            ("direct", [stage("teacher"), stage("student", {"teacher": T}, T)]),
+            ("imd", [stage("teacher"), stage("assistant", {"teacher": T}, T), stage("student", {"assistant": A}, A)]),
+            (
+                "paper",
+                [
+                    stage("teacher"),
+                    stage("assistant", {"teacher": T}, T),
+                    stage("student", {"teacher": T, "assistant": A}, A),
+                ],
+            ),
+            ("released_code", [stage("teacher"), stage("student", {"teacher": T}, T)]),
+        ],
+    )
+    def test_of_a_recipe(self, repository, recipe, expected):
+        config = load_config(repository / "config" / "monotakd_small.yaml", recipe_path(recipe))
+        assert stages_of(config) == expected
+
+    def test_ready_guides_are_not_trained(self, repository):
+        config = load_config(repository / "config" / "monotakd_small.yaml", recipe_path("paper"))
+        t, a = Path("t.pt"), Path("a.pt")
+        assert stages_of(config, teacher=t, assistant=a) == [stage("student", {"teacher": t, "assistant": a}, a)]
+        assert [item.network for item in stages_of(config, teacher=t)] == ["assistant", "student"]
+        assert [item.network for item in stages_of(config, assistant=a)] == ["teacher", "student"]
+
+    def test_from_scratch_and_from_given_weights(self, repository):
+        config = load_config(repository / "config" / "monotakd_small.yaml", recipe_path("paper"))
+        assert [item.init for item in stages_of(config, from_scratch=True)] == [None, None, None]
+        assert [item.init for item in stages_of(config, init=Path("s.pt"))] == [None, T, Path("s.pt")]
+
+    def test_a_config_without_teacher(self, repository):
+        config = load_config(repository / "config" / "student_small.yaml", recipe_path("direct"))
+        with pytest.raises(ConfigError, match="no `teacher` section, and the recipe asks for a teacher"):
+            stages_of(config)
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, fake_source, tiny_config):
+    """Runs `monotakd train all` on a made-up source with all terms on; returns the exit code."""
+    settings = DistillationConfig(imd_weight=1.0, cmrd_weight=1.0, logit_cls_weight=1.0, alignment_weight=1.0)
+    student = replace(tiny_config.student, residual=ResidualConfig())
+    config = replace(tiny_config, student=student, training=replace(tiny_config.training, distillation=settings))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_dict(config)))
+    source = fake_source()
+    monkeypatch.setattr(train_verb, "open_source", lambda path, options: source)
+
+    def run(*arguments: str) -> int:
+        paths = ["--config", tmp_path / "tiny.yaml", "--data", tmp_path / "drive.mcap", "--out", tmp_path / "run"]
+        return main(["train", "all", *map(str, paths), "--steps", "2", "--guide-steps", "1", *arguments])
+
+    return run
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("final.pt"))}
+
+
+def test_three_stages_and_nothing_again(command, tmp_path, capsys):
+    assert command() == 0
+    out = capsys.readouterr().out
+    assert [line.split(":")[0] for line in out.splitlines() if line.startswith("==")] == [
+        "== teacher (1 of 3)",
+        "== assistant (2 of 3)",
+        "== student (3 of 3)",
+    ]
+    run = tmp_path / "run"
+    student = load_checkpoint(run / "student" / "final.pt")
+    assert student.kind == "student" and student.metadata["step"] == 2
+    assert set(student.metadata["guides"]) == {"teacher", "assistant"}
+    assert set(load_checkpoint(run / "assistant" / "final.pt").metadata["guides"]) == {"teacher"}
+    assert sorted(item.name for item in run.iterdir()) == ["assistant", "cache", "student", "teacher"]
+    before = files(run)
+    assert command() == 1
+    assert "holds teacher, assistant, student; continue with --resume" in capsys.readouterr().err
+    assert command("--resume") == 0
+    assert files(run) == before
+
+
+def test_a_stage_that_was_stopped_goes_on_and_ends_the_same(command, tmp_path, monkeypatch):
+    assert command() == 0
+    whole = files(tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "whole")
+    real = train_verb.train_network
+
+    def stopping(kind, *arguments, **settings):
+        if kind == "assistant":
+            raise KeyboardInterrupt
+        return real(kind, *arguments, **settings)
+
+    monkeypatch.setattr(train_verb, "train_network", stopping)
+    assert command() == 130
+    monkeypatch.setattr(train_verb, "train_network", real)
+    assert sorted(files(tmp_path / "run")) == ["teacher/final.pt"]
+    assert command("--resume") == 0
+    tensors = [load_checkpoint(tmp_path / name / "student" / "final.pt").state_dict for name in ("whole", "run")]
+    assert all((tensors[0][key] == tensors[1][key]).all() for key in tensors[0])
+    assert files(tmp_path / "run").keys() == whole.keys()
+
+
+def test_resume_and_init_exclude_each_other(command, capsys):
+    assert command("--resume", "--init", "x.pt") == 1
+    assert "give one of them" in capsys.readouterr().err
