@@ -41,6 +41,8 @@ from monotakd_ros.shipped import recipe_path
 
 RECIPES = ("none", "direct", "imd", "cmrd", "paper")
 GUIDES = ("teacher", "assistant")
+ALIGNING = "paper"
+"""Recipe by which the teacher aligns the assistant; a teacher does not look at it."""
 PLAN_FILE, TABLE_FILE, JSON_FILE = "plan.json", "table.md", "table.json"
 STOP_AFTER_S = 60.0
 
@@ -128,7 +130,12 @@ def guide_runs(arguments: argparse.Namespace) -> list[Run]:
             link = folder / "train" / "final.pt"
             if not link.exists():
                 link.symlink_to(given.resolve())
-        training = () if given is not None else tuple(train_arguments(arguments, [], arguments.guide_steps, 0))
+        training: tuple[str, ...] = ()
+        if given is None:
+            training = tuple(train_arguments(arguments, [ALIGNING], arguments.guide_steps, 0))
+        if given is None and kind == "assistant":
+            teacher = str(runs[0].weights)
+            training += ("--teacher", teacher, "--init", teacher)
         runs.append(Run(kind, kind, folder, training))
     return runs
 

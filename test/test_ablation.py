@@ -1,0 +1,125 @@
+"""benchmarks/ablation.py: what it plans, what it keeps, and its table; no training."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from monotakd_ros.errors import ConfigError, TrainingError
+
+
+@pytest.fixture(scope="module")
+def ablation(repository):
+    spec = importlib.util.spec_from_file_location("ablation", repository / "benchmarks" / "ablation.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["ablation"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["ablation"]
+
+
+@pytest.fixture
+def arguments(ablation, repository, tmp_path):
+    def parse(*more: str):
+        config = repository / "config" / "monotakd_tiny.yaml"
+        needed = ["--config", str(config), "--data", "a", "--test-data", "b", "--out", str(tmp_path / "out")]
+        return ablation.parser().parse_args([*needed, *more])
+
+    return parse
+
+
+class TestRuns:
+    def test_every_recipe_and_seed_with_the_guides_it_asks_for(self, ablation, arguments):
+        given = arguments("--seeds", "4", "5", "--recipes", "none", "direct", "imd", "paper", "--steps", "7")
+        runs = ablation.student_runs(given, ablation.guide_runs(given))
+        assert [run.name for run in runs] == [f"{name}-{seed}" for seed in (4, 5) for name in given.recipes]
+        asked = {run.name: [kind for kind in ("teacher", "assistant") if f"--{kind}" in run.arguments] for run in runs}
+        assert asked["none-4"] == [] and asked["direct-4"] == ["teacher"]
+        assert asked["imd-5"] == ["assistant"] and asked["paper-5"] == ["teacher", "assistant"]
+        for run in runs:
+            settings = list(run.arguments)
+            assert settings[settings.index("--seed") + 1] == run.name[-1]
+            assert settings[settings.index("--steps") + 1] == "7"
+            assert settings[settings.index("--init") + 1].endswith("guides/assistant/train/final.pt")
+
+    def test_the_assistant_is_trained_with_the_teacher_that_aligns_it(self, ablation, arguments):
+        teacher, assistant = ablation.guide_runs(arguments("--guide-steps", "9"))
+        assert "--teacher" not in teacher.arguments
+        settings = list(assistant.arguments)
+        assert (
+            settings[settings.index("--teacher") + 1] == settings[settings.index("--init") + 1] == str(teacher.weights)
+        )
+        assert settings[settings.index("--steps") + 1] == "9"
+
+    def test_from_scratch(self, ablation, arguments):
+        given = arguments("--init", "scratch")
+        assert all("--init" not in run.arguments for run in ablation.student_runs(given, ablation.guide_runs(given)))
+
+    def test_what_is_done_is_kept_and_what_was_begun_goes_on(self, ablation, arguments):
+        run = ablation.student_runs(arguments(), ablation.guide_runs(arguments()))[0]
+
+        def verbs():
+            return [(command[0], command[-1]) for command in run.commands([Path("b")], "cpu")]
+
+        assert [verb for verb, _ in verbs()] == ["train", "evaluate"] and verbs()[0][1] == "--overwrite"
+        (run.folder / "train").mkdir(parents=True)
+        (run.folder / "train" / "last.pt").touch()
+        assert verbs()[0] == ("train", "--resume")
+        run.weights.touch()
+        assert [verb for verb, _ in verbs()] == ["evaluate"]
+        run.boxes.parent.mkdir()
+        run.boxes.touch()
+        assert verbs() == []
+
+    def test_a_run_that_fails_names_its_log(self, ablation, tmp_path):
+        run = ablation.Run("none-0", "student", tmp_path / "none-0", ())
+        with pytest.raises(TrainingError, match=r"none-0: `monotakd train` ended with 1; see .*train\.log"):
+            ablation.Children(1).work(run, lambda: iter([["train", "student"]]))
+        assert "required: --config" in (tmp_path / "none-0" / "train.log").read_text()
+
+
+class TestPlan:
+    def test_other_settings_are_refused_and_recipes_may_be_added(self, ablation, arguments, tmp_path):
+        out = tmp_path / "out"
+        ablation.check_plan(out, ablation.plan(arguments("--recipes", "none", "imd")))
+        ablation.check_plan(out, ablation.plan(arguments("--recipes", "none", "cmrd")))
+        assert set(json.loads((out / "plan.json").read_text())["recipes"]) == {"none", "imd", "cmrd"}
+        with pytest.raises(ConfigError, match=r"holds runs of other settings \(steps\)"):
+            ablation.check_plan(out, ablation.plan(arguments("--steps", "3")))
+
+    def test_a_recipe_that_changed_is_refused(self, ablation, arguments, tmp_path):
+        first = ablation.plan(arguments("--recipes", "none", "imd"))
+        ablation.check_plan(tmp_path, first)
+        first["recipes"]["imd"]["training"]["batch_size"] = 99
+        with pytest.raises(ConfigError, match=r"other settings \(imd\)"):
+            ablation.check_plan(tmp_path, first)
+
+
+def test_the_table(ablation):
+    gap = {"share": 0.25, "interval": [0.1, 0.4]}
+    rows = {
+        "none": {
+            "mean": 20.0,
+            "by_seed": [19.0, 21.0],
+            "interval": [15.0, 25.0],
+            "gain": [0.0, 0.0],
+            "gap_closed": None,
+        },
+        "paper": {
+            "mean": 35.0,
+            "by_seed": [34.0, 36.0],
+            "interval": [30.0, 40.0],
+            "gain": [9.0, 21.0],
+            "gap_closed": gap,
+        },
+        "teacher": {"mean": 80.0},
+    }
+    result = {"frames": 5, "seeds": [0, 1], "resamples": 10, "block_frames": 2, "rows": {"Car strict": rows}}
+    lines = ablation.markdown(result).splitlines()
+    assert "| none | 20.0 (15.0 to 25.0) | 19.0 / 21.0 | | |" in lines
+    assert "| paper | 35.0 (30.0 to 40.0) | 34.0 / 36.0 | +15.0 (+9.0 to +21.0) | 25% (10% to 40%) |" in lines
+    assert "| (teacher) | 80.0 | | | |" in lines
