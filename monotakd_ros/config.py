@@ -382,9 +382,10 @@ class DistillationConfig:
     """`frozen`: a network of its own, trained before (the paper). `branch`: part of the student, its image feature
     lifted with measured depth (`residual.assistant_branch`), learning beside it (the released code)."""
     map_scale: MapScale = "rms"
-    """`rms`: maps are compared in units of the guide's own features (root mean square of what is not 0 in a frame),
-    because networks trained apart have features of different size. `none`: as they are. `min_max`: as the released
-    code, which brings assistant and student to 0..1 over the batch and detaches both: IMD then teaches nothing."""
+    """`rms`: each map term is a share, what the student does not say of what the guide says, so that weights mean the
+    same for dense maps and sparse ones; and T - A is taken of maps of equal root mean square (of what is not 0),
+    because networks trained apart have features of different size. `none`: maps as they are. `min_max`: as the
+    released code, which brings assistant and student to 0..1 over the batch and detaches both: IMD teaches nothing."""
     residual_part: ResidualPart = "positive"
     """`positive`: what the teacher has and the assistant lacks; the branch ends in a ReLU and is added to the visual
     map, so that it can give nothing else. `absolute`: the released code's."""

@@ -43,6 +43,21 @@ def map_rms(bev: torch.Tensor) -> torch.Tensor:
     return torch.where(rms > MIN_RMS, rms, torch.ones_like(rms))
 
 
+def map_energy(bev: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean square (B, 1, 1, 1) of each frame's map (B, C, Y, X), zeros counted, without gradient; 1 for zeros only.
+
+    Args:
+        bev: of the guide.
+        weight: of each entry, of the same shape; None weighs all alike.
+    """
+    squared = bev.detach().float().square()
+    if weight is None:
+        weight = torch.ones_like(squared)
+    total = weight.sum(dim=(1, 2, 3), keepdim=True).clamp(min=MIN_RMS)
+    energy = (weight * squared).sum(dim=(1, 2, 3), keepdim=True) / total
+    return torch.where(energy > MIN_RMS**2, energy, torch.ones_like(energy))
+
+
 def min_max(bev: torch.Tensor) -> torch.Tensor:
     """A batch's maps brought to 0..1 together, without gradient: the released code's normalisation."""
     bev = bev.detach().float()
@@ -53,14 +68,16 @@ def min_max(bev: torch.Tensor) -> torch.Tensor:
 
 
 def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale, joint: bool = False) -> torch.Tensor:
-    """Mean squared difference of two maps (B, C, Y, X): MSE(F^S, F^G) / rms(F^G)^2, undivided with scale `none`.
+    """Mean squared difference of two maps (B, C, Y, X): MSE(F^S, F^G) / mean(F^G^2), undivided with scale `none`.
 
     - IMD, intra-modal: L_IMD = MSE(F^S_vis, F^A).
     - Direct cross-modal (CMKD, Hong et al., ECCV 2022): MSE(F^S_vis, F^T).
     - Alignment, in the assistant's training: MSE(F^A, F^T), a term of the released code's history.
 
-    The divisor (`map_rms`) is the guide's alone: the student cannot shrink the loss by shrinking or stretching its map,
-    and gets the full gradient. With `min_max` both sides are brought to 0..1 and detached: a figure, no gradient.
+    The divisor (`map_energy`, frame by frame) is the guide's alone: the student cannot shrink the loss by shrinking or
+    stretching its map, and gets the full gradient. A silent student costs 1, whether the guide's map is dense, as an
+    assistant's, or nearly empty, as a teacher's: one weight means the same for both. With `min_max` both sides are
+    brought to 0..1 and detached: a figure, no gradient.
 
     Args:
         student_bev: F^S.
@@ -73,10 +90,10 @@ def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale
     if scale == "min_max":
         student_bev, guide_bev = min_max(student_bev), min_max(guide_bev)
     guide = guide_bev.float() if joint else guide_bev.detach().float()
-    difference = student_bev.float() - guide
+    squared = (student_bev.float() - guide).square()
     if scale == "rms":
-        difference = difference / map_rms(guide)
-    return difference.square().sum() / max(difference.numel(), 1)
+        squared = squared / map_energy(guide)
+    return squared.sum() / max(squared.numel(), 1)
 
 
 def residual_target(teacher_bev: torch.Tensor, assistant_bev: torch.Tensor, config: DistillationConfig) -> torch.Tensor:
@@ -112,9 +129,10 @@ def residual_target(teacher_bev: torch.Tensor, assistant_bev: torch.Tensor, conf
 def cmrd_loss(
     residual_bev: torch.Tensor, teacher_bev: torch.Tensor, assistant_bev: torch.Tensor, config: DistillationConfig
 ) -> torch.Tensor:
-    """Cross-modal residual distillation: L_CMRD = MSE(Fbar^S_spa, F^res), in units of rms(F^A)^2.
+    """Cross-modal residual distillation: L_CMRD = MSE(Fbar^S_spa, F^res) / mean(F^res^2), undivided with scale `none`.
 
-    A weighted mean over each frame's map: `residual_foreground_weight` where F^res is not 0, 1 elsewhere.
+    Both means are weighted: `residual_foreground_weight` where F^res is not 0, 1 elsewhere. A silent branch costs 1,
+    however little the residual is.
 
     Args:
         residual_bev: (B, C, Y, X) Fbar^S_spa, the residual branch after the Spatial Alignment Module.
@@ -125,11 +143,11 @@ def cmrd_loss(
     Source: MonoTAKD (Liu et al., CVPR 2025), L_CMRD.
     """
     target = residual_target(teacher_bev, assistant_bev, config)
-    difference = residual_bev.float() - target
-    if config.map_scale == "rms":
-        difference = difference / map_rms(assistant_bev)
     weight = torch.where(target > 0, config.residual_foreground_weight, 1.0)
-    by_frame = (weight * difference.square()).flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1)
+    squared = (residual_bev.float() - target).square() * weight
+    by_frame = squared.flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1)
+    if config.map_scale == "rms":
+        by_frame = by_frame / map_energy(target, weight).flatten()
     return by_frame.sum() / max(len(by_frame), 1)
 
 

@@ -9,6 +9,7 @@ from monotakd_ros.config import DistillationConfig
 from monotakd_ros.training.distillation_losses import (
     cmrd_loss,
     distillation_terms,
+    map_energy,
     map_loss,
     map_rms,
     min_max,
@@ -133,6 +134,16 @@ class TestMapLoss:
         apart = student.detach() != guide.detach()
         assert torch.equal(student.grad.sign()[apart], (student - guide).detach().sign()[apart])
 
+    def test_a_silent_student_costs_one_whether_the_guide_is_full_or_nearly_empty(self):
+        for guide in (1 + bev(1), bev(1) * (noise(5, FRAMES, CHANNELS, ROWS, COLUMNS) > 1)):
+            assert map_loss(0 * bev(0), guide, "rms").item() == pytest.approx(1.0)
+
+    def test_energy_by_hand(self):
+        both = torch.cat([map_of(3.0, 0.0, 3.0), map_of(0.0, 0.0, 0.0)])
+        assert map_energy(both).flatten().tolist() == [6.0, 1.0]
+        assert map_energy(both, torch.cat([map_of(1.0, 2.0, 0.0), map_of(1.0, 1.0, 1.0)])).flatten().tolist() == [3, 1]
+        assert map_energy(torch.zeros(0, 1, 1, 2)).shape == (0, 1, 1, 1)
+
     def test_a_nearly_empty_map_has_the_units_of_a_full_one(self):
         assert map_rms(torch.cat([map_of(3.0, 3.0, 3.0), map_of(0.0, 3.0, 0.0)])).flatten().tolist() == [3.0, 3.0]
 
@@ -208,9 +219,17 @@ class TestCmrdLoss:
         assert cmrd_loss(residual, teacher, assistant, PLAIN).item() == (4.0 + 1.0) / 2  # towards (3, 0)
         foreground = replace(PLAIN, residual_foreground_weight=3.0)
         assert cmrd_loss(residual, teacher, assistant, foreground).item() == (3 * 4.0 + 1.0) / 4
-        # rms of teacher and assistant 3 and 4: towards (4, 0), in units of 4
+        # rms of teacher and assistant 3 and 4: towards (4, 0), of mean square 8
         config = DistillationConfig()
-        assert cmrd_loss(residual, teacher, assistant, config).item() == pytest.approx((9.0 + 1.0) / 2 / 16)
+        assert cmrd_loss(residual, teacher, assistant, config).item() == pytest.approx((9.0 + 1.0) / 2 / 8)
+        config = DistillationConfig(residual_foreground_weight=3.0)
+        assert cmrd_loss(residual, teacher, assistant, config).item() == pytest.approx((3 * 9.0 + 1.0) / (3 * 16.0))
+
+    @pytest.mark.parametrize("weight", [1.0, 20.0])
+    def test_a_silent_branch_costs_one(self, weight):
+        config = DistillationConfig(residual_foreground_weight=weight)
+        teacher = bev(1) * (noise(5, FRAMES, CHANNELS, ROWS, COLUMNS) > 1)
+        assert cmrd_loss(0 * bev(0), teacher, bev(2), config).item() == pytest.approx(1.0)
 
     def test_zero_at_its_target(self):
         config = DistillationConfig()
