@@ -226,7 +226,8 @@ class ResidualConfig:
 
     - `adapted`: FFM(F + residual), F after the adaptation blocks, the map that IMD teaches. The paper's way.
     - `collapsed`: FFM(F + residual), F straight from the height collapse, the adaptation blocks bypassed. What the
-      released code does once its commented-out line is switched on.
+      released code does once its commented-out line is switched on; with its shared norm (`FeatureFusionModule`), for
+      its weights and not for training.
     - `off`: the branch stands beside the detector, learns from distillation only and does not reach the boxes. What
       the released code does.
     """

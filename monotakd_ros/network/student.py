@@ -47,7 +47,8 @@ class Student(nn.Module):
         self.collapse = HeightCollapse(features, heights, channels)
         self.adaptation = BevAdaptation(channels, config.bev.adaptation_blocks)
         self.residual = residual and ResidualBranch(features, heights, channels, residual.assistant_branch)
-        self.fusion = None if self.fusion_mode == "off" else FeatureFusionModule(channels)
+        shared_norm = self.fusion_mode == "collapsed"
+        self.fusion = None if self.fusion_mode == "off" else FeatureFusionModule(channels, shared_norm)
         self.bev_backbone = BevBackbone(channels, config.bev)
         self.head = AnchorHead(self.bev_backbone.out_channels, config.head, config.postprocess, grid)
 

@@ -1,4 +1,4 @@
-"""The Feature Fusion Module: the sum inside, one norm for two convolutions, published size."""
+"""The Feature Fusion Module: the sum inside, norms of its own or the published shared one, size, training and use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from monotakd_ros.network.feature_fusion import FeatureFusionModule
 
 def test_formula_with_the_shared_norm():
     torch.manual_seed(0)
-    fusion = FeatureFusionModule(4).eval()
+    fusion = FeatureFusionModule(4, shared_norm=True).eval()
     fusion.norm.running_mean.normal_()
     fusion.norm.weight.data.uniform_(0.5, 1.5)
     visual, residual = torch.randn(2, 2, 4, 6, 7)
@@ -22,14 +22,42 @@ def test_formula_with_the_shared_norm():
 
 def test_published_size():
     with torch.device("meta"):
-        fusion = FeatureFusionModule(128)
+        fusion = FeatureFusionModule(128, shared_norm=True)
     assert sum(parameter.numel() for parameter in fusion.parameters()) == 476_416
 
 
 def test_the_shared_norm_counts_both_convolutions():
-    fusion = FeatureFusionModule(4).train()
+    fusion = FeatureFusionModule(4, shared_norm=True).train()
     fusion(torch.randn(1, 4, 6, 7), torch.randn(1, 4, 6, 7))
     assert (fusion.norm.num_batches_tracked, fusion.expand_norm.num_batches_tracked) == (2, 1)
+
+
+def _difference_in_use(shared_norm: bool) -> float:
+    """Largest difference between training and use, once the running statistics have settled on a steady input."""
+    torch.manual_seed(0)
+    fusion = FeatureFusionModule(8, shared_norm).train()
+    maps = 5 * torch.rand(2, 4, 8, 12, 12)
+    with torch.no_grad():
+        for _ in range(60):
+            trained = fusion(*maps)
+        return float((fusion.eval()(*maps) - trained).abs().max() / trained.abs().max())
+
+
+def test_what_is_used_is_what_was_trained():
+    assert _difference_in_use(shared_norm=False) < 0.05
+    assert _difference_in_use(shared_norm=True) > 0.5, "the reason why the published norm is not shared here"
+
+
+def test_formula_with_norms_of_its_own():
+    torch.manual_seed(0)
+    fusion = FeatureFusionModule(4).eval()
+    fusion.norm.running_mean.normal_()
+    fusion.reduce_norm.weight.data.uniform_(0.5, 1.5)
+    visual, residual = torch.randn(2, 2, 4, 6, 7)
+    x = F.conv2d(visual + residual, fusion.mix.weight, fusion.mix.bias, padding=1)
+    x = fusion.expand_norm(F.conv2d(fusion.norm(x).relu(), fusion.expand.weight, fusion.expand.bias)).relu()
+    expected = fusion.reduce_norm(F.conv2d(x, fusion.reduce.weight, fusion.reduce.bias, padding=1)).relu()
+    torch.testing.assert_close(fusion(visual, residual), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_reach_both_maps_and_every_parameter():

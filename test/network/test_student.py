@@ -142,7 +142,7 @@ class TestResidualBranch:
     def test_the_two_fusions_differ_by_the_map_they_take(self, tiny_config, batch):
         adapted = make_student(with_residual(tiny_config)).eval()
         collapsed = make_student(with_residual(tiny_config, "collapsed")).eval()
-        collapsed.load_state_dict(adapted.state_dict())
+        collapsed.load_state_dict(adapted.state_dict(), strict=False)  # it has no norm of its own at the end
         assert not torch.allclose(adapted(batch).cls_logits, collapsed(batch).cls_logits)
         no_blocks = with_residual(tiny_config, "collapsed", blocks=0), with_residual(tiny_config, blocks=0)
         first, second = (make_student(config).eval()(batch) for config in no_blocks)
@@ -224,5 +224,6 @@ def test_paper_student_has_the_published_size(repository):
     with torch.device("meta"):
         student = build_student(load_config(repository / "config" / "monotakd_r50.yaml").student)
     unused = 66_689 + 82_176  # of the published student's 46,717,058: its GC block and its assistant's collapse
-    assert sum(item.numel() for item in student.parameters()) == 46_717_058 - unused
+    own_norm = 2 * 128  # the fusion module's last convolution shares none
+    assert sum(item.numel() for item in student.parameters()) == 46_717_058 - unused + own_norm
     assert student.head.anchors.shape == (157_920, 7)
