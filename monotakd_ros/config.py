@@ -427,6 +427,55 @@ class DistillationConfig:
 
 
 @dataclass(frozen=True)
+class ClassThreshold:
+    """The teacher's score from which a box of one class is a label."""
+
+    class_name: str
+    score: float
+
+    def __post_init__(self) -> None:
+        _require(0 < self.score <= 1, "training.semi_supervised.thresholds: score must be in (0, 1]")
+
+
+@dataclass(frozen=True)
+class SemiSupervisedConfig:
+    """How unlabelled recordings with clouds teach a student beside labelled ones; see `training.pseudo_labels`."""
+
+    unlabelled_fraction: float = 0.0
+    """Share of all training samples that is drawn from the unlabelled recordings, spread evenly; 0: none."""
+    threshold: float = 0.3
+    """The frozen teacher's boxes from this score on become labels, of classes that `thresholds` does not name."""
+    thresholds: tuple[ClassThreshold, ...] = ()
+    ignore_threshold: float = 0.1
+    """Boxes from this score up to the class's threshold are uncertain: anchors at them are neither object nor
+    background."""
+    detection_weight: float = 1.0
+    """Weight of the detection losses on a frame that the teacher labelled, against 1 on one with human labels; 0:
+    unlabelled frames teach through depth and distillation alone."""
+    weigh_by_score: bool = True
+    """Whether an anchor that answers for a teacher's box counts by that box's score; if not, by 1."""
+
+    def __post_init__(self) -> None:
+        where = "training.semi_supervised"
+        _require(0 <= self.unlabelled_fraction < 1, f"{where}.unlabelled_fraction must be in [0, 1)")
+        _require(0 < self.threshold <= 1, f"{where}.threshold must be in (0, 1]")
+        _require(self.detection_weight >= 0, f"{where}.detection_weight must be >= 0")
+        names = [item.class_name for item in self.thresholds]
+        _require(len(set(names)) == len(names), f"{where}.thresholds names a class twice")
+        lowest = min([self.threshold, *(item.score for item in self.thresholds)])
+        _require(
+            0 < self.ignore_threshold <= lowest,
+            f"{where}.ignore_threshold must be above 0 and at most the lowest threshold ({lowest}), "
+            f"got {self.ignore_threshold}",
+        )
+
+    def threshold_of(self, class_name: str) -> float:
+        """The score from which a box of this class is a label."""
+        named = {item.class_name: item.score for item in self.thresholds}
+        return named.get(class_name, self.threshold)
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
     """Augmentations move image, camera, points and boxes together."""
 
@@ -464,6 +513,7 @@ class TrainingConfig:
     """Share of frames held back for validation when no `--val-data` is given."""
     loss: LossConfig = field(default_factory=LossConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    semi_supervised: SemiSupervisedConfig = field(default_factory=SemiSupervisedConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
@@ -497,6 +547,12 @@ class Config:
             branch or self.training.distillation.assistant == "frozen",
             "training.distillation.assistant: branch needs student.residual.assistant_branch: true",
         )
+        for item in self.training.semi_supervised.thresholds:
+            _require(
+                item.class_name in self.student.class_names,
+                f"training.semi_supervised.thresholds: the student has no class {item.class_name!r}; "
+                f"it has {', '.join(self.student.class_names)}",
+            )
 
 
 def _require_common_bev(student: StudentConfig, teacher: TeacherConfig) -> None:

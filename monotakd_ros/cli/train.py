@@ -17,6 +17,14 @@ from tqdm import tqdm
 from monotakd_ros.cli import train_all
 from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.cli.source_arguments import add_source_arguments, source_options
+from monotakd_ros.cli.unlabelled_sources import (
+    TeacherLabelled,
+    add_unlabelled_arguments,
+    check_labelling_teacher,
+    check_unlabelled,
+    label_recordings,
+    report_quality,
+)
 from monotakd_ros.config import Config
 from monotakd_ros.config_file import load_config
 from monotakd_ros.data.source import open_source
@@ -38,7 +46,8 @@ NETWORKS = {
         "Train the camera detector with detection and depth losses. LiDAR clouds give the depth loss\n"
         "its targets; without them only boxes teach.\n\n"
         "With a recipe that distils (--recipe paper), a frozen teacher and assistant teach it too, on\n"
-        "frames with LiDAR clouds: --teacher and --assistant.",
+        "frames with LiDAR clouds: --teacher and --assistant. Recordings without labels teach through\n"
+        "the teacher (--unlabelled, training.semi_supervised).",
     ),
     ASSISTANT: (
         "the camera detector that is given LiDAR depth",
@@ -102,6 +111,10 @@ def add_parser(subparsers: Any) -> None:
         )
         _add_arguments(one)
         _add_guide_arguments(one, network)
+        if network == STUDENT:
+            add_unlabelled_arguments(one)
+        else:
+            one.set_defaults(unlabelled=[])
         one.set_defaults(run=run)
     every = networks.add_parser(
         ALL,
@@ -111,6 +124,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_arguments(every)
+    add_unlabelled_arguments(every)
     train_all.add_arguments(every)
     every.set_defaults(run=run_all)
 
@@ -120,6 +134,7 @@ def run_all(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.init is not None:
         raise ConfigError(INIT_AND_RESUME)
     config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
+    check_unlabelled(arguments, config)  # before a teacher is trained for them
     return train_all.run_stages(arguments, config, run, print)
 
 
@@ -174,25 +189,40 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{arguments.config}: no `teacher` section, so there is no teacher to train")
     if arguments.init is not None:  # before hours of reading
         start_from(build_network(arguments.network, config), arguments.network, arguments.init)
+    if arguments.network == STUDENT:
+        check_unlabelled(arguments, config)
+    if arguments.unlabelled:
+        check_labelling_teacher(arguments.teacher, config)
     given = {guide: getattr(arguments, guide) for guide in GUIDES_OF.get(arguments.network, ())}
+    if arguments.unlabelled and not config.training.distillation.teacher_weights:
+        given[TEACHER] = None  # it only labels
     guides = load_guides(arguments.network, config, **given) if given else NO_GUIDES
     try:
         caches = _read(arguments.data, arguments, config)
         val_caches = _read(arguments.val_data, arguments, config)
+        unlabelled = _read(arguments.unlabelled, arguments, config, unlabelled=True)
     except BaseException:
         _remove_empty(arguments.out / CACHE_DIR, arguments.out)
         raise
     train_frames, val_frames = split(caches, val_caches, config.training.validation_fraction)
-    check_gaps(caches, arguments.network, config)
-    config = with_trained_scale(config, caches)
+    check_gaps(caches, arguments.network, config, unlabelled)
+    data = {"train": [cache.folder.name for cache in caches], "validation": [c.folder.name for c in val_caches]}
+    labels: dict[str, Any] = {}
+    if unlabelled:
+        found = _label(unlabelled, arguments, config)
+        train_frames = found.mixed_with(train_frames, config.training.semi_supervised.unlabelled_fraction)
+        data |= found.data()
+        labels = found.metadata(train_frames)
+    config = with_trained_scale(config, [*caches, *unlabelled])
     options = RunOptions(
         device=arguments.device,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         stop_at=arguments.stop_at,
         init=arguments.init,
-        data={"train": [cache.folder.name for cache in caches], "validation": [c.folder.name for c in val_caches]},
+        data=data,
         sources=tuple(path.name for path in arguments.data),
+        labels=labels,
     )
     print(f"{len(train_frames)} frames to learn from, {len(val_frames)} to validate on")
     with ProgressBar() as bar:
@@ -213,7 +243,17 @@ def _config(arguments: argparse.Namespace) -> Config:
     return replace(config, training=replace(config.training, **changes))
 
 
-def _read(paths: Sequence[Path], arguments: argparse.Namespace, config: Config) -> list[FrameCache]:
+def _label(caches: Sequence[FrameCache], arguments: argparse.Namespace, config: Config) -> TeacherLabelled:
+    root = arguments.cache or arguments.out / CACHE_DIR
+    found = label_recordings(caches, arguments.teacher, config, root, arguments.device)
+    if not arguments.resume:
+        report_quality(found)
+    return found
+
+
+def _read(
+    paths: Sequence[Path], arguments: argparse.Namespace, config: Config, unlabelled: bool = False
+) -> list[FrameCache]:
     options = source_options(arguments)
     caches = []
     for path in paths:
@@ -228,11 +268,17 @@ def _read(paths: Sequence[Path], arguments: argparse.Namespace, config: Config) 
                     strict=arguments.strict,
                     options=repr(options),
                     on_frame=lambda number, bar=bar: bar.update(number - bar.n),
+                    unlabelled=unlabelled,
                 )
         finally:
             source.close()
         report = cache.report
-        print(f"{path}: {report.frames} labelled frames, {report.unlabelled} unlabelled, {len(report.bad)} unreadable")
+        kept, left_out = (
+            ("frames with a cloud, taken as unlabelled", f"{report.without_cloud} without a cloud")
+            if unlabelled
+            else ("labelled frames", f"{report.unlabelled} unlabelled")
+        )
+        print(f"{path}: {report.frames} {kept}, {left_out}, {len(report.bad)} unreadable")
         for message in report.bad[:5]:
             print(f"  skipped: {message}", file=sys.stderr)
         caches.append(cache)
@@ -263,7 +309,9 @@ def split(
     return ConcatDataset(train), ConcatDataset(validation)
 
 
-def check_gaps(caches: Sequence[FrameCache], network: str, config: Config) -> None:
+def check_gaps(
+    caches: Sequence[FrameCache], network: str, config: Config, unlabelled: Sequence[FrameCache] = ()
+) -> None:
     """Log classes without an example and missing LiDAR clouds.
 
     Raises:
@@ -275,8 +323,8 @@ def check_gaps(caches: Sequence[FrameCache], network: str, config: Config) -> No
     for index, name in enumerate(config.student.class_names):
         if not counts[index]:
             _log.warning("no labelled %s in the training data: the detector will not learn this class", name)
-    frames = sum(cache.report.frames for cache in caches)
-    with_points = sum(cache.report.with_points for cache in caches)
+    frames = sum(cache.report.frames for cache in (*caches, *unlabelled))
+    with_points = sum(cache.report.with_points for cache in (*caches, *unlabelled))
     guided = any(asking_weights(network, config).values())
     if not with_points and guided:
         raise TrainingError("no LiDAR cloud in the training data: teacher and assistant have nothing to teach with")

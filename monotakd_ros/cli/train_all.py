@@ -71,8 +71,9 @@ def stages(arguments: argparse.Namespace, config: Config) -> Iterator[Stage]:
     }
     own = not arguments.from_scratch
     needs_assistant = bool(wanted[ASSISTANT]) and ASSISTANT not in ready
+    needs_teacher = bool(wanted[TEACHER] or arguments.unlabelled)
     aligned = needs_assistant and bool(asking_weights(ASSISTANT, config)[TEACHER])
-    if (wanted[TEACHER] or aligned) and TEACHER not in ready:
+    if (needs_teacher or aligned) and TEACHER not in ready:
         if config.teacher is None:
             raise ConfigError(f"config {config.name}: no `teacher` section, and the recipe asks for a teacher")
         yield Stage(TEACHER, arguments.out / TEACHER, {}, None)
@@ -81,7 +82,8 @@ def stages(arguments: argparse.Namespace, config: Config) -> Iterator[Stage]:
         guides = {TEACHER: ready[TEACHER]} if aligned else {}
         yield Stage(ASSISTANT, arguments.out / ASSISTANT, guides, ready.get(TEACHER) if own else None)
         ready[ASSISTANT] = arguments.out / ASSISTANT / FINAL_FILE
-    guides = {kind: ready[kind] for kind in (TEACHER, ASSISTANT) if wanted[kind]}
+    needed = {TEACHER: needs_teacher, ASSISTANT: bool(wanted[ASSISTANT])}
+    guides = {kind: ready[kind] for kind in (TEACHER, ASSISTANT) if needed[kind]}
     start = ready.get(ASSISTANT, ready.get(TEACHER)) if own else None
     yield Stage(STUDENT, arguments.out / STUDENT, guides, arguments.init or start)
 
@@ -128,5 +130,6 @@ def stage_arguments(arguments: argparse.Namespace, stage: Stage) -> argparse.Nam
         "steps": arguments.steps if stage.network == STUDENT else arguments.guide_steps,
         TEACHER: stage.guides.get(TEACHER),
         ASSISTANT: stage.guides.get(ASSISTANT),
+        "unlabelled": arguments.unlabelled if stage.network == STUDENT else [],
     }
     return argparse.Namespace(**vars(arguments) | own)

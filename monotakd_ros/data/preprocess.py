@@ -59,6 +59,8 @@ class PreparedFrame:
         boxes_lidar: (N, 7) float32; None when the frame is unlabelled.
         labels: (N,) int64 class index or `IGNORE_LABEL`; None when unlabelled.
         notes: what had to be done that training did not cover, one sentence each.
+        label_scores: (N,) float32 confidence of each label, by the teacher that made them; None where people (or a
+            simulation) made them.
     """
 
     name: str
@@ -71,6 +73,7 @@ class PreparedFrame:
     boxes_lidar: np.ndarray | None
     labels: np.ndarray | None
     notes: tuple[str, ...] = ()
+    label_scores: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,15 +29,23 @@ _AUGMENT_STREAM = 1
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatch:
-    """What one step needs."""
+    """What one step needs.
+
+    Attributes:
+        frames: images, clouds and labels.
+        anchors: detection targets.
+        depth: depth targets.
+        pseudo: (B,) bool on the CPU, frames whose labels a teacher made; None where it made none.
+    """
 
     frames: FrameBatch
     anchors: AnchorTargets
     depth: DepthTargets
+    pseudo: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> TrainingBatch:
-        """The same batch with every tensor on `device`."""
-        return TrainingBatch(self.frames.to(device), self.anchors.to(device), self.depth.to(device))
+        """The same batch with every tensor of its parts on `device`."""
+        return TrainingBatch(self.frames.to(device), self.anchors.to(device), self.depth.to(device), self.pseudo)
 
 
 class BatchBuilder:
@@ -51,6 +60,7 @@ class BatchBuilder:
         self._assigner = AnchorAssigner(anchors, config.student)
         self._bins = config.student.depth.build()
         self._sampling = config.student.lift.sampling
+        self._weigh_by_score = config.training.semi_supervised.weigh_by_score
 
     def __call__(self, frames: Sequence[PreparedFrame]) -> TrainingBatch:
         batch = collate(frames)
@@ -58,9 +68,27 @@ class BatchBuilder:
         cells = cell_layout(batch.images.shape[-2:], self._sampling)
         return TrainingBatch(
             batch,
-            self._assigner.targets(batch.boxes_lidar, batch.labels),
+            self._assigner.targets(batch.boxes_lidar, batch.labels, self._weights(frames)),
             depth_targets(batch, self._bins, cells),
+            _pseudo(frames),
         )
+
+    def _weights(self, frames: Sequence[PreparedFrame]) -> list[torch.Tensor] | None:
+        """How much each label counts; None where all count 1."""
+        if not self._weigh_by_score or _pseudo(frames) is None:
+            return None
+        return [torch.from_numpy(_scores(frame)) for frame in frames]
+
+
+def _pseudo(frames: Sequence[PreparedFrame]) -> torch.Tensor | None:
+    made = [frame.label_scores is not None for frame in frames]
+    return torch.tensor(made) if any(made) else None
+
+
+def _scores(frame: PreparedFrame) -> np.ndarray:
+    """(N,) float32: human labels are certain."""
+    assert frame.labels is not None, "training frames carry labels"
+    return np.ones(len(frame.labels), dtype=np.float32) if frame.label_scores is None else frame.label_scores
 
 
 @functools.lru_cache(maxsize=4)
@@ -71,6 +99,22 @@ def _epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
 def frame_of_sample(sample: int, count: int, seed: int) -> int:
     """Index of the frame that the run's `sample`-th sample is, out of `count`; every epoch is a new shuffle."""
     return int(_epoch_order(seed, sample // count, count)[sample % count])
+
+
+@runtime_checkable
+class OwnOrder(Protocol):
+    """Frames that decide themselves which of them a run's samples are."""
+
+    def index_of_sample(self, sample: int, seed: int) -> int:
+        """Index of the frame that the run's `sample`-th sample is."""
+        ...
+
+
+def index_of_sample(frames: Sequence[TrainingFrame], sample: int, seed: int) -> int:
+    """Index in `frames` of the run's `sample`-th sample."""
+    if isinstance(frames, OwnOrder):
+        return frames.index_of_sample(sample, seed)
+    return frame_of_sample(sample, len(frames), seed)
 
 
 class StepBatches(Dataset[TrainingBatch]):
@@ -98,6 +142,6 @@ class StepBatches(Dataset[TrainingBatch]):
         return [self._sample(first + offset) for offset in range(self._config.batch_size)]
 
     def _sample(self, sample: int) -> PreparedFrame:
-        frame = self.frames[frame_of_sample(sample, len(self.frames), self._config.seed)]
+        frame = self.frames[index_of_sample(self.frames, sample, self._config.seed)]
         generator = np.random.default_rng([self._config.seed, _AUGMENT_STREAM, sample])
         return augment(frame.prepared, self._config.augment, generator)

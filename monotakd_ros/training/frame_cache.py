@@ -1,9 +1,9 @@
 """Prepared frames on disk: a source is read once, and training then reads any frame in any order.
 
 One folder per source and input setting, `NAME-FINGERPRINT/`, with `index.json` and one `.npz` per frame. The
-fingerprint covers the source's files (path, size, time), the network's camera and the class names; another source or
-setting gets another folder, so a cache may be shared by several runs. A folder appears under its name only when it
-is complete.
+fingerprint covers the source's files (path, size, time), the network's camera, the class names and whether the source
+is read as unlabelled; another source or setting gets another folder, so a cache may be shared by several runs. A folder
+appears under its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import json
 import logging
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +44,23 @@ _PREPARED_FIELDS = (
     "boxes_lidar",
     "labels",
 )
+_UNLABELLED_FIELDS = _PREPARED_FIELDS[:-2]
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingFrame:
-    """A labelled frame as training takes it, and as validation scores it.
+    """A frame as training takes it, and as validation scores it.
 
     Attributes:
-        prepared: in the network's camera, with boxes and labels.
-        ground_truth: all labels as recorded, in the recorded lidar frame.
+        prepared: in the network's camera, with boxes and labels; of an unlabelled recording without.
+        ground_truth: all labels as recorded, in the recorded lidar frame. Of an unlabelled recording, what it has
+            nevertheless, which nothing learns from; None where it has none.
         camera: the recorded camera.
         cam_T_lidar: (4, 4) float64 of the lidar frame that `ground_truth` is in.
     """
 
     prepared: PreparedFrame
-    ground_truth: Labels3D
+    ground_truth: Labels3D | None
     camera: CameraModel
     cam_T_lidar: np.ndarray
 
@@ -69,12 +71,14 @@ class CacheReport:
 
     Attributes:
         path: of the source.
-        frames: number of labelled frames.
+        frames: number of frames kept: those with labels, or with a cloud where the source was read as unlabelled.
         bad: one message per frame that could not be read.
-        unlabelled: number of frames without labels, left out.
+        unlabelled: number of frames without labels, left out; 0 where the source was read as unlabelled.
         with_points: number of frames with LiDAR points in the image.
         class_counts: number of boxes per class index; `IGNORE_LABEL` for neighbouring classes.
         focal_px: smallest and largest focal length of the recorded cameras, px.
+        without_cloud: number of frames without LiDAR points in the image, left out where the source was read as
+            unlabelled; else 0.
     """
 
     path: str
@@ -84,6 +88,7 @@ class CacheReport:
     with_points: int
     class_counts: dict[int, int]
     focal_px: tuple[float, float]
+    without_cloud: int = 0
 
 
 class FrameCache(Sequence[TrainingFrame]):
@@ -102,6 +107,7 @@ class FrameCache(Sequence[TrainingFrame]):
                 index["with_points"],
                 counts,
                 tuple(index["focal_px"]),
+                index.get("without_cloud", 0),
             )
         except (OSError, ValueError, KeyError) as error:
             raise SourceError(f"{folder}: the frame cache is damaged ({error}); delete it and run again") from error
@@ -118,16 +124,17 @@ class FrameCache(Sequence[TrainingFrame]):
 def save_frame(path: Path, frame: TrainingFrame) -> None:
     """Write one frame as an uncompressed `.npz`."""
     arrays = {f"prepared_{name}": getattr(frame.prepared, name) for name in _PREPARED_FIELDS}
-    arrays |= {f"label_{name}": getattr(frame.ground_truth, name) for name in _LABEL_FIELDS}
+    if frame.ground_truth is not None:
+        arrays |= {f"label_{name}": getattr(frame.ground_truth, name) for name in _LABEL_FIELDS}
+        arrays["label_names"] = np.array(frame.ground_truth.class_names, dtype=str)
     np.savez(
         path,
         name=np.array(frame.prepared.name),
         notes=np.array(frame.prepared.notes, dtype=str),
-        label_names=np.array(frame.ground_truth.class_names, dtype=str),
         camera_P=frame.camera.img_P_cam,
         camera_size=np.array([frame.camera.width, frame.camera.height]),
         cam_T_lidar=frame.cam_T_lidar,
-        **arrays,
+        **{name: array for name, array in arrays.items() if array is not None},
     )
 
 
@@ -139,11 +146,12 @@ def load_frame(path: Path) -> TrainingFrame:
     """
     try:
         with np.load(path) as data:
-            prepared = {name: data[f"prepared_{name}"] for name in _PREPARED_FIELDS}
-            labels = {name: data[f"label_{name}"] for name in _LABEL_FIELDS}
+            labelled = "prepared_labels" in data
+            fields = _PREPARED_FIELDS if labelled else _UNLABELLED_FIELDS
+            prepared = dict.fromkeys(_PREPARED_FIELDS) | {name: data[f"prepared_{name}"] for name in fields}
             return TrainingFrame(
                 PreparedFrame(name=str(data["name"]), notes=tuple(data["notes"].tolist()), **prepared),
-                Labels3D(class_names=tuple(data["label_names"].tolist()), **labels),
+                _ground_truth(data) if labelled or "label_names" in data else None,
                 CameraModel(data["camera_P"], *map(int, data["camera_size"])),
                 data["cam_T_lidar"],
             )
@@ -151,19 +159,32 @@ def load_frame(path: Path) -> TrainingFrame:
         raise SourceError(f"{path}: the cached frame is damaged ({error}); delete its folder and run again") from error
 
 
-def training_frame(frame: Frame, config: InputConfig, class_names: Sequence[str]) -> TrainingFrame:
-    """Prepare one labelled frame."""
-    prepared = prepare(frame, config, class_names)
-    assert frame.labels is not None, "only labelled frames become training frames"
+def _ground_truth(data: Mapping[str, np.ndarray]) -> Labels3D:
+    labels = {name: data[f"label_{name}"] for name in _LABEL_FIELDS}
+    return Labels3D(class_names=tuple(data["label_names"].tolist()), **labels)
+
+
+def training_frame(
+    frame: Frame, config: InputConfig, class_names: Sequence[str], unlabelled: bool = False
+) -> TrainingFrame:
+    """Prepare one labelled frame, or any as an unlabelled one."""
+    assert unlabelled or frame.labels is not None, "only labelled frames become labelled training frames"
+    prepared = prepare(replace(frame, labels=None) if unlabelled else frame, config, class_names)
     cam_T_lidar = prepared.cam_T_lidar if frame.cam_T_lidar is None else frame.cam_T_lidar
     return TrainingFrame(prepared, frame.labels, frame.camera, cam_T_lidar)
 
 
-def source_fingerprint(path: Path, config: InputConfig, class_names: Sequence[str], options: str = "") -> str:
-    """16 hex digits over the source's files (path, size, time), the input setting, the classes and `options`."""
+def source_fingerprint(
+    path: Path, config: InputConfig, class_names: Sequence[str], options: str = "", unlabelled: bool = False
+) -> str:
+    """16 hex digits over the source's files (path, size, time), the input setting, the classes and `options`.
+
+    The frames of a source that is read as unlabelled are others than those of the same source with its labels.
+    """
     files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     stats = [(str(item.resolve()), item.stat().st_size, item.stat().st_mtime_ns) for item in files]
     facts = [CACHE_VERSION, stats, dataclasses.asdict(config), list(class_names), options]
+    facts += ["unlabelled"] if unlabelled else []
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -176,6 +197,7 @@ def cached_frames(
     strict: bool = False,
     options: str = "",
     on_frame: Callable[[int], None] | None = None,
+    unlabelled: bool = False,
 ) -> FrameCache:
     """The frames of a source, from `root` when it was read before, else read now.
 
@@ -187,21 +209,22 @@ def cached_frames(
         strict: stop at the first frame that cannot be read.
         options: whatever else decides what the source yields, for the fingerprint.
         on_frame: called with the number of frames read so far.
+        unlabelled: keep the frames that have a cloud, and none of their labels, instead of those that have labels.
 
     Raises:
-        TrainingError: the source has no labelled frame.
+        TrainingError: the source has no labelled frame, or no frame with a cloud where it is read as unlabelled.
         FrameError: a frame cannot be read, with `strict`.
         OutputError: the cache cannot be written.
     """
     assert source.path is not None, "only sources on disk are cached"
     path = Path(source.path)
-    folder = root / f"{path.stem}-{source_fingerprint(path, config, class_names, options)}"
+    folder = root / f"{path.stem}-{source_fingerprint(path, config, class_names, options, unlabelled)}"
     if not folder.is_dir():
         pending = PendingFolder(folder)
         try:
             with output_errors(folder):
                 pending.path.mkdir()
-                _fill(source, pending.path, config, class_names, strict, on_frame)
+                _fill(source, pending.path, config, class_names, strict, on_frame, unlabelled)
             pending.commit()
         finally:
             pending.discard()
@@ -218,11 +241,12 @@ def _fill(
     class_names: Sequence[str],
     strict: bool,
     on_frame: Callable[[int], None] | None,
+    as_unlabelled: bool,
 ) -> None:
     bad: list[str] = []
     counts: Counter[int] = Counter()
     focal_px: list[float] = []
-    saved = unlabelled = with_points = 0
+    saved = unlabelled = with_points = without_cloud = 0
 
     def skip(error: FrameError) -> None:
         if strict:
@@ -233,25 +257,36 @@ def _fill(
     for number, frame in enumerate(source.frames(on_error=skip), start=1):
         if on_frame is not None:
             on_frame(number)
-        if frame.labels is None:
+        if frame.labels is None and not as_unlabelled:
             unlabelled += 1
             continue
         try:
-            item = training_frame(frame, config, class_names)
+            item = training_frame(frame, config, class_names, as_unlabelled)
         except FrameError as error:
             skip(error)
+            continue
+        if as_unlabelled and not len(item.prepared.points_img):
+            without_cloud += 1
             continue
         save_frame(folder / _frame_file(saved), item)
         saved += 1
         focal_px.append(frame.camera.fx)
         with_points += bool(len(item.prepared.points_img))
-        counts.update(np.asarray(item.prepared.labels).tolist())
+        if item.prepared.labels is not None:
+            counts.update(item.prepared.labels.tolist())
+    if not saved and as_unlabelled:
+        raise TrainingError(
+            f"{source.path}: no frame with a LiDAR cloud, which the teacher labels by ({without_cloud} without LiDAR "
+            f"points in the image, {len(bad)} unreadable)"
+        )
     if not saved:
         raise TrainingError(
             f"{source.path}: no labelled frame to learn from ({unlabelled} without labels, {len(bad)} unreadable)"
         )
     focal_range = (min(focal_px), max(focal_px))
-    report = CacheReport(str(source.path), saved, tuple(bad), unlabelled, with_points, dict(counts), focal_range)
+    report = CacheReport(
+        str(source.path), saved, tuple(bad), unlabelled, with_points, dict(counts), focal_range, without_cloud
+    )
     (folder / INDEX_FILE).write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
 
 

@@ -38,7 +38,7 @@ from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBat
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.guides import NO_GUIDES, Guides, guided_terms, require_guides
 from monotakd_ros.training.interrupt import InterruptLatch, StopRequested
-from monotakd_ros.training.losses import LossTerm, depth_terms, detection_terms, total
+from monotakd_ros.training.losses import LossTerm, depth_terms, total
 from monotakd_ros.training.optim import MovingAverage, build_optimizer, learning_rate_at, set_learning_rate
 from monotakd_ros.training.run_folder import (
     BEST_FILE,
@@ -51,6 +51,7 @@ from monotakd_ros.training.run_folder import (
     save_state,
 )
 from monotakd_ros.training.run_log import RunLog
+from monotakd_ros.training.semi_supervised_losses import labelled_terms
 from monotakd_ros.training.validation import validate
 
 _log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class RunOptions:
             None starts from random weights.
         data: what identifies the frames (plain values), checked on resume.
         sources: names of the sources, for the checkpoints' metadata.
+        labels: who labelled the frames, for the checkpoints' metadata; empty where no teacher did.
     """
 
     device: str = "cpu"
@@ -81,6 +83,7 @@ class RunOptions:
     init: Path | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,7 @@ class TrainingRun:
     def losses(self, output: DetectionOutput, batch: TrainingBatch) -> dict[str, LossTerm]:
         """The named terms of one batch; where there are guides, these are run here."""
         settings = self.config.training
-        terms = detection_terms(output, batch.anchors, settings.loss)
+        terms = labelled_terms(output, batch, settings)
         if self.kind == STUDENT:
             terms |= depth_terms(output, batch.depth, settings.loss)
         taught = self.guides.networks or (self.kind == STUDENT and settings.distillation.branch_weights)
@@ -385,6 +388,8 @@ class TrainingRun:
         }
         if self.guides.files:
             metadata["guides"] = {kind: asdict(name) for kind, name in self.guides.files.items()}
+        if self.options.labels:
+            metadata["labels"] = dict(self.options.labels)
         save_checkpoint(self.out / name, self.average.model.state_dict(), self.config, metadata, self.kind)
 
 

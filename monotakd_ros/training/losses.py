@@ -1,7 +1,7 @@
 """The losses as pure functions of network outputs and targets, in float32.
 
-Each returns one scalar. `detection_terms` and `depth_terms` name and weight them; distillation adds further named terms
-to the same mapping, and `total` sums whatever is there.
+Each returns one scalar; positives count by `targets.weight` where there is one. `detection_terms` and `depth_terms`
+name and weight them; distillation adds further named terms to the same mapping, and `total` sums whatever is there.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def class_loss(cls_logits: torch.Tensor, targets: AnchorTargets, alpha: float, g
     at = (targets.sample, targets.anchor, targets.label)
     positive_logits = logits[at]
     positive = alpha * torch.sigmoid(-positive_logits).pow(gamma) * F.softplus(-positive_logits)
+    if targets.weight is not None:
+        positive = positive * targets.weight
     total = total + (positive - background[at]).sum()
     return total / max(len(targets.label), 1)
 
@@ -77,6 +79,9 @@ def box_loss(box_codes: torch.Tensor, targets: AnchorTargets) -> torch.Tensor:
     difference = predicted[:, :6] - wanted[:, :6]
     sine = torch.sin(predicted[:, 6:] - wanted[:, 6:])
     error = torch.cat([difference, sine], dim=1)
+    if targets.weight is not None:
+        by_code = F.smooth_l1_loss(error, torch.zeros_like(error), beta=SMOOTH_L1_BETA, reduction="none")
+        return (by_code * targets.weight[:, None]).sum() / max(len(predicted), 1)
     loss = F.smooth_l1_loss(error, torch.zeros_like(error), beta=SMOOTH_L1_BETA, reduction="sum")
     return loss / max(len(predicted), 1)
 
@@ -84,6 +89,9 @@ def box_loss(box_codes: torch.Tensor, targets: AnchorTargets) -> torch.Tensor:
 def direction_loss(dir_logits: torch.Tensor, targets: AnchorTargets) -> torch.Tensor:
     """Cross-entropy of the positives' direction bins, dir_logits (B, A, 2), mean over positives."""
     predicted = dir_logits[targets.sample, targets.anchor].float()
+    if targets.weight is not None:
+        by_positive = F.cross_entropy(predicted, targets.direction, reduction="none")
+        return (by_positive * targets.weight).sum() / max(len(predicted), 1)
     return F.cross_entropy(predicted, targets.direction, reduction="sum") / max(len(predicted), 1)
 
 

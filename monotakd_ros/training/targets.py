@@ -45,6 +45,7 @@ class AnchorTargets:
         label: (P,) int64 class index.
         box_codes: (P, 7) float32 residual codes.
         direction: (P,) int64 direction bin, 0 or 1.
+        weight: (P,) float32, how much each positive counts; None where each counts 1.
     """
 
     counted: torch.Tensor
@@ -53,10 +54,26 @@ class AnchorTargets:
     label: torch.Tensor
     box_codes: torch.Tensor
     direction: torch.Tensor
+    weight: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> AnchorTargets:
         """The same targets with every tensor on `device`."""
-        return AnchorTargets(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
+        tensors = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return AnchorTargets(
+            **{name: item if item is None else item.to(device, non_blocking=True) for name, item in tensors.items()}
+        )
+
+    def of_frames(self, frames: torch.Tensor) -> AnchorTargets:
+        """The targets of the frames (G,) int64 of the batch as those of a batch of G frames."""
+        position = torch.full((len(self.counted),), -1, dtype=torch.int64, device=frames.device)
+        position[frames] = torch.arange(len(frames), device=frames.device)
+        kept = position[self.sample] >= 0
+        return AnchorTargets(
+            counted=self.counted[frames],
+            sample=position[self.sample[kept]],
+            weight=None if self.weight is None else self.weight[kept],
+            **{name: getattr(self, name)[kept] for name in ("anchor", "label", "box_codes", "direction")},
+        )
 
 
 def nearest_axis_extents(boxes: np.ndarray) -> np.ndarray:
@@ -162,12 +179,18 @@ class AnchorAssigner:
             class_owner[window][best] = box
             claimed[window][best] = True
 
-    def targets(self, boxes_lidar: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]) -> AnchorTargets:
+    def targets(
+        self,
+        boxes_lidar: Sequence[torch.Tensor],
+        labels: Sequence[torch.Tensor],
+        weights: Sequence[torch.Tensor] | None = None,
+    ) -> AnchorTargets:
         """Targets of a batch.
 
         Args:
             boxes_lidar: per frame (N, 7) float32, on the CPU.
             labels: per frame (N,) int64 class index, -1 to ignore, on the CPU.
+            weights: per frame (N,) float32, how much the positives of each box count; None where all count 1.
         """
         matches = [self.match(boxes.numpy(), label.numpy()) for boxes, label in zip(boxes_lidar, labels)]
         counts = torch.tensor([len(match.positive) for match in matches], dtype=torch.int64)
@@ -181,6 +204,7 @@ class AnchorAssigner:
             label=torch.cat([frame[index] for frame, index in zip(labels, pairs)]),
             box_codes=encode_boxes(boxes, self.anchors[anchor]),
             direction=direction_bins(boxes[:, 6], self._direction_offset),
+            weight=None if weights is None else torch.cat([frame[index] for frame, index in zip(weights, pairs)]),
         )
 
 

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
+import monotakd_ros.cli.train as train_verb
+from monotakd_ros.cli.main import main
 from monotakd_ros.config import (
     AnchorConfig,
     AugmentConfig,
@@ -23,12 +27,14 @@ from monotakd_ros.config import (
     TeacherConfig,
     TrainingConfig,
 )
+from monotakd_ros.config_file import to_dict
 from monotakd_ros.errors import FrameError
 from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.boxes import corners_from_boxes
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar, transform_points
-from monotakd_ros.training.frame_cache import TrainingFrame, training_frame
+from monotakd_ros.network.checkpoint import build_network, save_checkpoint
+from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames, training_frame
 
 ANCHORS = (
     AnchorConfig("Car", (3.9, 1.6, 1.56), -1.73, 0.5, 0.35),
@@ -151,5 +157,51 @@ def fake_source(tmp_path):
         if not labelled:
             items = [replace(item, labels=None) for item in items]
         return FakeSource(path, items, bad)
+
+    return make
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, fake_source, tiny_config):
+    """Runs `monotakd train NETWORK` on a made-up source, with `more` ones to name; returns the exit code."""
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(to_dict(tiny_config)))
+    sources = {}
+
+    def run(*arguments: str, source=None, data: str = "drive.mcap", network: str = "student", more=()) -> int:
+        sources[data] = source or sources.get(data) or fake_source(name=data)
+        sources.update({item.path.name: item for item in more})
+        monkeypatch.setattr(train_verb, "open_source", lambda path, options: sources[path.name])
+        paths = ["--config", str(config), "--data", str(tmp_path / data), "--out", str(tmp_path / "run")]
+        return main(["train", network, *paths, *arguments])
+
+    return run
+
+
+@pytest.fixture
+def save_teacher(tmp_path):
+    """Writes a random teacher that sees objects, with scores of 0.05 to 0.15; returns its path."""
+
+    def save(config: Config, seed: int = 7, name: str = "labelling") -> Path:
+        torch.manual_seed(seed)
+        teacher = build_network("teacher", config)
+        with torch.no_grad():
+            teacher.head.conv_cls.bias.fill_(-3.0)
+            teacher.head.conv_cls.weight.mul_(2000.0)
+        path = tmp_path / f"{name}.pt"
+        save_checkpoint(path, teacher.state_dict(), config, {}, "teacher")
+        return path
+
+    return save
+
+
+@pytest.fixture
+def cached_unlabelled(fake_source, tiny_config, tmp_path):
+    """Builds the frame cache of a source that is read as unlabelled."""
+
+    def make(count: int = 4, **source) -> FrameCache:
+        settings = tiny_config.student
+        read = fake_source(count, **source)
+        return cached_frames(read, tmp_path / "cache", settings.input, settings.class_names, unlabelled=True)
 
     return make

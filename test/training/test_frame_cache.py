@@ -1,4 +1,6 @@
-from dataclasses import replace
+import hashlib
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -97,3 +99,51 @@ def test_a_folder_is_told_by_its_files(tmp_path):
     before = source_fingerprint(tmp_path, INPUT, CLASSES)
     (tmp_path / "sub" / "image.png").write_bytes(b"1")
     assert source_fingerprint(tmp_path, INPUT, CLASSES) != before
+
+
+class TestReadAsUnlabelled:
+    def test_frames_keep_their_cloud_and_lose_their_labels(self, cached_unlabelled, training_frames):
+        cache = cached_unlabelled()
+        for got, expected in zip(cache, training_frames):
+            assert got.prepared.boxes_lidar is None is got.prepared.labels
+            assert np.array_equal(got.prepared.points_lidar, expected.prepared.points_lidar)
+            assert np.array_equal(got.prepared.image, expected.prepared.image)
+            assert got.ground_truth.class_names == ("Car", "Pedestrian", "Van")
+        assert cache.report.class_counts == {} and cache.report.unlabelled == 0
+
+    def test_frames_that_have_no_labels_are_kept(self, cached_unlabelled):
+        cache = cached_unlabelled(labelled=False)
+        assert len(cache) == 4 and all(frame.ground_truth is None for frame in cache)
+
+    def test_is_not_taken_for_the_same_source_with_labels(self, fake_source, tmp_path):
+        source = fake_source()
+        folders = {
+            cached_frames(source, tmp_path / "cache", INPUT, CLASSES, unlabelled=unlabelled).folder
+            for unlabelled in (False, True, False)
+        }
+        assert len(folders) == 2 and source.reads == 2
+
+    def test_frames_without_a_cloud_are_left_out(self, fake_source, tmp_path):
+        source = fake_source()
+        source.items[0] = replace(source.items[0], points_lidar=None)
+        source.items[2] = replace(source.items[2], points_lidar=source.items[2].points_lidar[:0])
+        report = cached_frames(source, tmp_path / "cache", INPUT, CLASSES, unlabelled=True).report
+        assert (report.frames, report.with_points, report.without_cloud) == (2, 2, 2)
+
+    def test_an_index_of_before_it_existed_is_read(self, fake_source, tmp_path):
+        cache = cached_frames(fake_source(), tmp_path / "cache", INPUT, CLASSES)
+        index = json.loads((cache.folder / "index.json").read_text())
+        del index["without_cloud"]
+        (cache.folder / "index.json").write_text(json.dumps(index))
+        assert FrameCache(cache.folder).report == cache.report
+
+
+def test_the_fingerprint_of_a_labelled_source_holds_nothing_else(tmp_path):
+    """A cache that took hours to fill must not be read again because of a new option."""
+    file = tmp_path / "drive.mcap"
+    file.write_bytes(b"content")
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns)]
+    facts = [3, stats, asdict(INPUT), list(CLASSES), ""]
+    expected = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    assert source_fingerprint(file, INPUT, CLASSES) == expected
+    assert source_fingerprint(file, INPUT, CLASSES, unlabelled=True) != expected

@@ -22,7 +22,14 @@ OUT = Path("run")
 
 
 def stages_of(config: Config, **given) -> list[train_all.Stage]:
-    settings = {"teacher": None, "assistant": None, "init": None, "from_scratch": False, "out": OUT} | given
+    settings = {
+        "teacher": None,
+        "assistant": None,
+        "init": None,
+        "from_scratch": False,
+        "out": OUT,
+        "unlabelled": [],
+    } | given
     return list(train_all.stages(argparse.Namespace(**settings), config))
 
 
@@ -66,6 +73,16 @@ class TestStages:
         config = load_config(repository / "config" / "monotakd_small.yaml", recipe_path("paper"))
         assert [item.init for item in stages_of(config, from_scratch=True)] == [None, None, None]
         assert [item.init for item in stages_of(config, init=Path("s.pt"))] == [None, T, Path("s.pt")]
+
+    def test_unlabelled_recordings_need_a_teacher_though_no_weight_asks_for_one(self, repository):
+        config = load_config(repository / "config" / "monotakd_small.yaml", recipe_path("none"))
+        given = stages_of(config, unlabelled=[Path("raw")], from_scratch=True)
+        assert given == [stage("teacher"), stage("student", {"teacher": T})]
+
+    def test_only_the_student_is_given_the_unlabelled_recordings(self):
+        arguments = argparse.Namespace(cache=None, out=OUT, resume=False, steps=1, guide_steps=1, unlabelled=["raw"])
+        given = [train_all.stage_arguments(arguments, stage(kind)).unlabelled for kind in ("teacher", "student")]
+        assert given == [[], ["raw"]]
 
     def test_a_config_without_teacher(self, repository):
         config = load_config(repository / "config" / "student_small.yaml", recipe_path("direct"))

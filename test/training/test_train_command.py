@@ -6,27 +6,10 @@ import numpy as np
 import pytest
 import yaml
 
-import monotakd_ros.cli.train as train_verb
 from monotakd_ros.cli.main import main
 from monotakd_ros.config import DistillationConfig, ResidualConfig
 from monotakd_ros.config_file import to_dict
 from monotakd_ros.network.checkpoint import load_checkpoint
-
-
-@pytest.fixture
-def command(monkeypatch, tmp_path, fake_source, tiny_config):
-    """Runs `monotakd train NETWORK` on a made-up source; returns the exit code."""
-    config = tmp_path / "tiny.yaml"
-    config.write_text(yaml.safe_dump(to_dict(tiny_config)))
-    sources = {}
-
-    def run(*arguments: str, source=None, data: str = "drive.mcap", network: str = "student") -> int:
-        sources[data] = source or sources.get(data) or fake_source(name=data)
-        monkeypatch.setattr(train_verb, "open_source", lambda path, options: sources[path.name])
-        paths = ["--config", str(config), "--data", str(tmp_path / data), "--out", str(tmp_path / "run")]
-        return main(["train", network, *paths, *arguments])
-
-    return run
 
 
 @pytest.mark.parametrize("network", ["assistant", "teacher"])
