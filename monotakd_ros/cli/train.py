@@ -36,6 +36,7 @@ from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.guides import NO_GUIDES, asking_weights, load_guides
 from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_network
+from monotakd_ros.training.memory_need import check_memory, memory_need
 from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, check_run_folder, load_state
 
 _log = logging.getLogger(__name__)
@@ -197,6 +198,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.unlabelled and not config.training.distillation.teacher_weights:
         given[TEACHER] = None  # it only labels
     guides = load_guides(arguments.network, config, **given) if given else NO_GUIDES
+    check_memory(memory_need(arguments.network, config, guides.networks), arguments.device)
     try:
         caches = _read(arguments.data, arguments, config)
         val_caches = _read(arguments.val_data, arguments, config)

@@ -131,6 +131,13 @@ class TestTrainStudent:
         assert "expected teacher weights, got student weights, which share no part" in capsys.readouterr().err
         assert source.reads == 0
 
+    def test_too_little_memory_is_said_before_sources_are_read(self, command, fake_source, monkeypatch, capsys):
+        monkeypatch.setattr("monotakd_ros.training.memory_need.free_memory", lambda device: 1000)
+        source = fake_source()
+        assert command("--steps", "1", source=source) == 1
+        assert "not enough memory: a step needs at least" in capsys.readouterr().err
+        assert source.reads == 0
+
     def test_the_checkpoint_tells_how_images_were_scaled(self, command, tmp_path, training_frames, tiny_config):
         assert command("--steps", "1") == 0
         scale = tiny_config.student.input.focal_px / training_frames[0].camera.fx
