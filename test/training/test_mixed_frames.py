@@ -33,10 +33,10 @@ def test_every_batch_of_four_is_alike_where_the_share_allows_it(fraction, expect
     assert {sum(kinds(frames, range(step * 4, step * 4 + 4))) for step in range(50)} == {expected}
 
 
-def test_a_tenth_is_a_tenth():
-    """0.1 is no binary number: counted with it, the thirtieth sample would be late."""
-    frames = MixedFrames([0], [0], 0.1)
-    assert np.flatnonzero(kinds(frames, range(40))).tolist() == [9, 19, 29, 39]
+def test_a_decimal_share_is_exact():
+    """0.29 is no binary number: 100 times it is just below 29, and the hundredth sample would come late."""
+    assert np.flatnonzero(kinds(MixedFrames([0], [0], 0.1), range(40))).tolist() == [9, 19, 29, 39]
+    assert sum(kinds(MixedFrames([0], [0], 0.29), range(100))) == 29
 
 
 def test_each_kind_goes_through_all_its_frames_before_one_comes_again():

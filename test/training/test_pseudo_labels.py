@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monotakd_ros.config import ClassThreshold, SemiSupervisedConfig
@@ -96,7 +96,7 @@ def frame_boxes(draw) -> FrameBoxes:
 
 
 class TestFile:
-    @settings(max_examples=25)
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])  # as `no_deadline`
     @given(frames=st.lists(frame_boxes(), max_size=3))
     def test_gives_back_bit_for_bit_what_was_written(self, frames, tmp_path_factory):
         path = tmp_path_factory.mktemp("labels") / "drive.json"

@@ -120,7 +120,7 @@ class TestWeights:
         assert torch.allclose(losses(1.0)[1], box_loss(output.box_codes, plain))
         assert torch.allclose(losses(1.0)[2], direction_loss(output.dir_logits, plain))
         assert torch.allclose(losses(0.5), (losses(0.0) + losses(1.0)) / 2)
-        assert losses(0.0)[0] > 0 and losses(0.0)[1] == 0 == losses(0.0)[2]
+        assert 0 < losses(0.0)[0] < losses(1.0)[0] and losses(0.0)[1] == 0 == losses(0.0)[2]
 
 
 class TestTargetsOfFrames:

@@ -132,7 +132,9 @@ class TestInterruption:
         whole, _ = teacher_labels(cache, teacher, tmp_path / "whole")
         assert resumed.digest() == whole.digest()
 
-    @pytest.mark.parametrize("damage", [lambda text: text[:-10], lambda text: text[:-10] + "\n"])
+    @pytest.mark.parametrize(
+        "damage", [lambda text: text[:-1], lambda text: text[:-10], lambda text: text[:-10] + "\n"]
+    )
     def test_a_broken_last_line_is_made_again(self, interrupted, teacher, seen, tmp_path, damage):
         cache, left = interrupted
         left.write_text(damage(left.read_text()))
