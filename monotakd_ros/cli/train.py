@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from monotakd_ros.cli import train_all
 from monotakd_ros.cli.argument_types import positive_int
+from monotakd_ros.cli.run_report import report_run
 from monotakd_ros.cli.source_arguments import add_source_arguments, source_options
 from monotakd_ros.cli.unlabelled_sources import (
     TeacherLabelled,
@@ -35,7 +36,7 @@ from monotakd_ros.network.inherit import start_from
 from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.guides import NO_GUIDES, asking_weights, load_guides
-from monotakd_ros.training.loop import Progress, RunOptions, RunResult, train_network
+from monotakd_ros.training.loop import Progress, RunOptions, train_network
 from monotakd_ros.training.memory_need import check_memory, memory_need
 from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, check_run_folder, load_state
 
@@ -231,7 +232,7 @@ def run(arguments: argparse.Namespace) -> int:
         result = train_network(
             arguments.network, config, train_frames, val_frames, arguments.out, options, bar.show, guides
         )
-    _report(result, arguments.out)
+    print(report_run(result, arguments.out, arguments.network, config, arguments.device))
     return 0
 
 
@@ -376,13 +377,3 @@ def _short(figures: Mapping[str, float], validation: Mapping[str, float]) -> dic
     if validation:
         shown["val_ap"] = f"{validation['score']:.1f}"
     return shown
-
-
-def _report(result: RunResult, out: Path) -> None:
-    for name, value in result.validation.items():
-        if name.startswith("ap_"):
-            print(f"{name}: {value:.2f}")
-    if result.finished:
-        print(f"{result.step} steps done: {out / 'final.pt'}")
-    else:
-        print(f"stopped after step {result.step}; continue with --resume")

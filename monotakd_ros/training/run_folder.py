@@ -25,9 +25,11 @@ STATE_FILE = "last.pt"
 BEST_FILE = "best.pt"
 FINAL_FILE = "final.pt"
 LOG_FILE = "log.jsonl"
+SUMMARY_FILE = "summary.json"
+CURVES_FILE = "curves.png"
 TENSORBOARD_DIR = "tensorboard"
 CACHE_DIR = "cache"
-OWN_NAMES = (STATE_FILE, BEST_FILE, FINAL_FILE, LOG_FILE, TENSORBOARD_DIR)
+OWN_NAMES = (STATE_FILE, BEST_FILE, FINAL_FILE, LOG_FILE, SUMMARY_FILE, CURVES_FILE, TENSORBOARD_DIR)
 
 FREE_KEYS = frozenset(
     f"training.{name}" for name in ("steps", "num_workers", "log_every", "validate_every", "checkpoint_every")
