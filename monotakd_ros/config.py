@@ -16,6 +16,7 @@ from monotakd_ros.geometry.grid import VoxelGrid
 Sampling = Literal["exact", "official"]
 CellDepth = Literal["nearest", "mean"]
 Amp = Literal["off", "bf16", "fp16"]
+Schedule = Literal["one_cycle", "cosine", "constant"]
 MapScale = Literal["rms", "none", "min_max"]
 ResidualPart = Literal["positive", "absolute"]
 AssistantForm = Literal["frozen", "branch"]
@@ -490,18 +491,27 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Optimisation: AdamW, one-cycle schedule, EMA, gradient clipping, AMP."""
+    """Optimisation: AdamW, learning-rate schedule, EMA, gradient clipping, AMP."""
 
     recipe: str = ""
     """Name of the recipe laid over the config (`config/recipes`), for reports; changes nothing."""
     steps: int = 20000
     batch_size: int = 4
+    """Frames of one forward pass in one process; a step has batch_size x accumulate x processes frames."""
+    accumulate: int = 1
+    """Forward passes whose gradients are summed before the weights move; batch norms see them one by one."""
     learning_rate: float = 2e-3
+    schedule: Schedule = "one_cycle"
+    """How the rate rises over `warmup_fraction` of the steps and what follows; see `training.optim`. `one_cycle`: up
+    along a cosine, down along a cosine. `cosine`: up along a line, down along a cosine. `constant`: up along a line,
+    then `learning_rate`."""
     weight_decay: float = 0.01
     warmup_fraction: float = 0.3
     grad_clip_norm: float = 10.0
     ema_decay: float = 0.999
     amp: Amp = "off"
+    activation_checkpointing: bool = False
+    """Keep only the inputs of the heavy parts and compute these again going backward: less memory, more time."""
     seed: int = 0
     num_workers: int = 0
     lift_plans: int = 512
@@ -517,7 +527,15 @@ class TrainingConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "lift_plans", "log_every", "validate_every", "checkpoint_every"):
+        for name in (
+            "steps",
+            "batch_size",
+            "accumulate",
+            "lift_plans",
+            "log_every",
+            "validate_every",
+            "checkpoint_every",
+        ):
             _require(getattr(self, name) >= 1, f"training.{name} must be >= 1")
         _require(0 <= self.seed < 2**32, "training.seed must be in [0, 2^32)")
         _require(self.learning_rate > 0, "training.learning_rate must be > 0")

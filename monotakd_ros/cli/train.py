@@ -6,7 +6,8 @@ import argparse
 import logging
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from monotakd_ros.errors import ConfigError, TrainingError
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network
 from monotakd_ros.network.inherit import start_from
 from monotakd_ros.shipped import recipe_path
+from monotakd_ros.training.distributed import Processes, joined_processes
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.guides import NO_GUIDES, asking_weights, load_guides
 from monotakd_ros.training.loop import Progress, RunOptions, train_network
@@ -91,6 +93,10 @@ examples:
       --init run/final.pt --device cuda
 {guided}
 Ctrl-C finishes the step, writes last.pt and exits with 130; --resume then continues, on a CPU bit for bit.
+
+On several GPUs (or, with --device cpu, processes) of one or many machines that share a disk:
+  torchrun --nproc-per-node 2 -m monotakd_ros.cli.main train {network} --config ... --data ... --out run --device cuda
+A step then has batch_size x accumulate x processes frames.
 """
 
 GUIDED_EXAMPLE = """\
@@ -137,7 +143,12 @@ def run_all(arguments: argparse.Namespace) -> int:
         raise ConfigError(INIT_AND_RESUME)
     config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
     check_unlabelled(arguments, config)  # before a teacher is trained for them
-    return train_all.run_stages(arguments, config, run, print)
+    with _together(arguments.device) as processes:
+        if processes.first:
+            train_all.check_place(arguments)
+        processes.wait()
+        say = print if processes.first else lambda line: None
+        return train_all.run_stages(arguments, config, lambda stage: _train(stage, processes), say)
 
 
 def _add_guide_arguments(parser: argparse.ArgumentParser, network: str) -> None:
@@ -181,12 +192,28 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the sources, train, report."""
+    """Read the sources, train, report; in the first process only, where torchrun started several."""
+    with _together(arguments.device) as processes:
+        return _train(arguments, processes)
+
+
+@contextmanager
+def _together(device: str) -> Iterator[Processes]:
+    """The processes that torchrun started, of which the first one alone warns."""
+    with joined_processes(device) as processes:
+        if not processes.first:
+            logging.getLogger("monotakd_ros").setLevel(logging.ERROR)
+        yield processes
+
+
+def _train(arguments: argparse.Namespace, processes: Processes) -> int:
+    """One process's part of `run`."""
     if arguments.resume and arguments.init is not None:
         raise ConfigError(INIT_AND_RESUME)
-    resolve_device(arguments.device)
-    check_run_folder(arguments.out, arguments.resume, arguments.overwrite)
-    config = _config(arguments)
+    resolve_device(processes.device)
+    if processes.first:
+        check_run_folder(arguments.out, arguments.resume, arguments.overwrite)
+    config = processes.from_first(lambda: _config(arguments))
     if arguments.network == TEACHER and config.teacher is None:
         raise ConfigError(f"{arguments.config}: no `teacher` section, so there is no teacher to train")
     if arguments.init is not None:  # before hours of reading
@@ -199,11 +226,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.unlabelled and not config.training.distillation.teacher_weights:
         given[TEACHER] = None  # it only labels
     guides = load_guides(arguments.network, config, **given) if given else NO_GUIDES
-    check_memory(memory_need(arguments.network, config, guides.networks), arguments.device)
+    check_memory(memory_need(arguments.network, config, guides.networks), processes.device)
     try:
-        caches = _read(arguments.data, arguments, config)
-        val_caches = _read(arguments.val_data, arguments, config)
-        unlabelled = _read(arguments.unlabelled, arguments, config, unlabelled=True)
+        caches = processes.in_turn(lambda: _read(arguments.data, arguments, config, processes))
+        val_caches = processes.in_turn(lambda: _read(arguments.val_data, arguments, config, processes))
+        unlabelled = processes.in_turn(lambda: _read(arguments.unlabelled, arguments, config, processes, True))
     except BaseException:
         _remove_empty(arguments.out / CACHE_DIR, arguments.out)
         raise
@@ -212,13 +239,13 @@ def run(arguments: argparse.Namespace) -> int:
     data = {"train": [cache.folder.name for cache in caches], "validation": [c.folder.name for c in val_caches]}
     labels: dict[str, Any] = {}
     if unlabelled:
-        found = _label(unlabelled, arguments, config)
+        found = processes.in_turn(lambda: _label(unlabelled, arguments, config, processes))
         train_frames = found.mixed_with(train_frames, config.training.semi_supervised.unlabelled_fraction)
         data |= found.data()
         labels = found.metadata(train_frames)
     config = with_trained_scale(config, [*caches, *unlabelled])
     options = RunOptions(
-        device=arguments.device,
+        device=processes.device,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         stop_at=arguments.stop_at,
@@ -226,13 +253,16 @@ def run(arguments: argparse.Namespace) -> int:
         data=data,
         sources=tuple(path.name for path in arguments.data),
         labels=labels,
+        processes=processes,
     )
-    print(f"{len(train_frames)} frames to learn from, {len(val_frames)} to validate on")
+    if processes.first:
+        print(f"{len(train_frames)} frames to learn from, {len(val_frames)} to validate on")
     with ProgressBar() as bar:
         result = train_network(
             arguments.network, config, train_frames, val_frames, arguments.out, options, bar.show, guides
         )
-    print(report_run(result, arguments.out, arguments.network, config, arguments.device))
+    if processes.first:
+        print(report_run(result, arguments.out, arguments.network, config, processes.device))
     return 0
 
 
@@ -246,23 +276,27 @@ def _config(arguments: argparse.Namespace) -> Config:
     return replace(config, training=replace(config.training, **changes))
 
 
-def _label(caches: Sequence[FrameCache], arguments: argparse.Namespace, config: Config) -> TeacherLabelled:
+def _label(
+    caches: Sequence[FrameCache], arguments: argparse.Namespace, config: Config, processes: Processes
+) -> TeacherLabelled:
     root = arguments.cache or arguments.out / CACHE_DIR
-    found = label_recordings(caches, arguments.teacher, config, root, arguments.device)
-    if not arguments.resume:
+    found = label_recordings(caches, arguments.teacher, config, root, processes.device)
+    if processes.first and not arguments.resume:
         report_quality(found)
     return found
 
 
 def _read(
-    paths: Sequence[Path], arguments: argparse.Namespace, config: Config, unlabelled: bool = False
+    paths: Sequence[Path], arguments: argparse.Namespace, config: Config, processes: Processes, unlabelled: bool = False
 ) -> list[FrameCache]:
     options = source_options(arguments)
     caches = []
     for path in paths:
         source = open_source(path, options)
         try:
-            with tqdm(total=len(source), desc=f"reading {path.name}", unit="frame", leave=False) as bar:
+            with tqdm(
+                total=len(source), desc=f"reading {path.name}", unit="frame", leave=False, disable=not processes.first
+            ) as bar:
                 cache = cached_frames(
                     source,
                     arguments.cache or arguments.out / CACHE_DIR,
@@ -275,6 +309,9 @@ def _read(
                 )
         finally:
             source.close()
+        caches.append(cache)
+        if not processes.first:
+            continue
         report = cache.report
         kept, left_out = (
             ("frames with a cloud, taken as unlabelled", f"{report.without_cloud} without a cloud")
@@ -284,7 +321,6 @@ def _read(
         print(f"{path}: {report.frames} {kept}, {left_out}, {len(report.bad)} unreadable")
         for message in report.bad[:5]:
             print(f"  skipped: {message}", file=sys.stderr)
-        caches.append(cache)
     return caches
 
 

@@ -109,7 +109,6 @@ def run_stages(
     say: Callable[[str], None],
 ) -> int:
     """Train every stage with `train`, the function behind `monotakd train NETWORK`; tells each to `say`."""
-    check_place(arguments)
     plan = list(stages(arguments, config))
     for number, stage in enumerate(plan, start=1):
         say(f"== {stage.network} ({number} of {len(plan)}): {stage.out}")

@@ -22,6 +22,7 @@ from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.measured_depth import cell_layout
 from monotakd_ros.training.depth_targets import DepthTargets, depth_targets
 from monotakd_ros.training.frame_cache import TrainingFrame
+from monotakd_ros.training.step_split import StepSplit
 from monotakd_ros.training.targets import AnchorAssigner, AnchorTargets
 
 _AUGMENT_STREAM = 1
@@ -42,6 +43,22 @@ class TrainingBatch:
     anchors: AnchorTargets
     depth: DepthTargets
     pseudo: torch.Tensor | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each `losses.Unit` and `losses.Labeller` the batch has; of a batch on the CPU."""
+        frames, positives = len(self.frames.names), len(self.anchors.label)
+        pseudo = 0 if self.pseudo is None else int(self.pseudo.sum())
+        pseudo_positives = 0 if self.pseudo is None else int(self.pseudo[self.anchors.sample].sum())
+        return {
+            "frame": frames,
+            "labelled": frames - pseudo,
+            "pseudo": pseudo,
+            "positive": positives - pseudo_positives,
+            "pseudo_positive": pseudo_positives,
+            "cell": len(self.depth.bin),
+            "cloud": sum(bool(len(cloud)) for cloud in self.frames.points_lidar),
+        }
 
     def to(self, device: torch.device | str) -> TrainingBatch:
         """The same batch with every tensor of its parts on `device`."""
@@ -118,28 +135,29 @@ def index_of_sample(frames: Sequence[TrainingFrame], sample: int, seed: int) -> 
 
 
 class StepBatches(Dataset[TrainingBatch]):
-    """Item i is the batch of step i."""
+    """Item i is this process's batch number i: the batches of step s begin at s x `accumulate`."""
 
     def __init__(
         self,
         frames: Sequence[TrainingFrame],
         build: Callable[[Sequence[PreparedFrame]], TrainingBatch],
         config: Config,
+        split: StepSplit | None = None,
     ) -> None:
         self.frames = frames
+        self.split = split or StepSplit.of(config.training)
         self._build = build
         self._config = config.training
 
     def __len__(self) -> int:
-        return self._config.steps
+        return self._config.steps * self.split.accumulate
 
-    def __getitem__(self, step: int) -> TrainingBatch:
-        return self._build(self.prepared(step))
+    def __getitem__(self, batch: int) -> TrainingBatch:
+        return self._build(self.prepared(batch))
 
-    def prepared(self, step: int) -> list[PreparedFrame]:
-        """The augmented frames of a step."""
-        first = step * self._config.batch_size
-        return [self._sample(first + offset) for offset in range(self._config.batch_size)]
+    def prepared(self, batch: int) -> list[PreparedFrame]:
+        """The augmented frames of a batch."""
+        return [self._sample(sample) for sample in self.split.samples(batch)]
 
     def _sample(self, sample: int) -> PreparedFrame:
         frame = self.frames[index_of_sample(self.frames, sample, self._config.seed)]

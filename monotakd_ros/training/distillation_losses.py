@@ -221,7 +221,9 @@ def soft_direction_loss(
 
 def alignment_terms(output: GuideOutput, teacher: GuideOutput, config: DistillationConfig) -> dict[str, LossTerm]:
     """What a teacher teaches an assistant."""
-    return {"alignment": LossTerm(map_loss(output.bev, teacher.bev, config.map_scale), config.alignment_weight)}
+    return {
+        "alignment": LossTerm(map_loss(output.bev, teacher.bev, config.map_scale), config.alignment_weight, "cloud")
+    }
 
 
 def distillation_terms(
@@ -240,17 +242,17 @@ def distillation_terms(
     terms = {}
     if config.imd_weight:
         assert assistant_bev is not None
-        terms["imd"] = LossTerm(map_loss(output.bev, assistant_bev, scale, joint), config.imd_weight)
+        terms["imd"] = LossTerm(map_loss(output.bev, assistant_bev, scale, joint), config.imd_weight, "cloud")
     if config.cmrd_weight:
         assert teacher is not None and assistant_bev is not None and output.residual_bev is not None
         value = cmrd_loss(output.residual_bev, teacher.bev, assistant_bev, config)
-        terms["cmrd"] = LossTerm(value, config.cmrd_weight)
+        terms["cmrd"] = LossTerm(value, config.cmrd_weight, "cloud")
     if joint and config.alignment_weight:
         assert teacher is not None and assistant_bev is not None
-        terms["alignment"] = LossTerm(map_loss(assistant_bev, teacher.bev, scale), config.alignment_weight)
+        terms["alignment"] = LossTerm(map_loss(assistant_bev, teacher.bev, scale), config.alignment_weight, "cloud")
     if config.direct_weight:
         assert teacher is not None
-        terms["direct"] = LossTerm(map_loss(output.bev, teacher.bev, scale), config.direct_weight)
+        terms["direct"] = LossTerm(map_loss(output.bev, teacher.bev, scale), config.direct_weight, "cloud")
     return terms | (_logit_terms(output, teacher, config, threshold) if teacher is not None else {})
 
 
@@ -261,11 +263,11 @@ def _logit_terms(
     scores = teacher.cls_logits
     if config.logit_cls_weight:
         value = soft_class_loss(output.cls_logits, scores, threshold)
-        terms["logit_cls"] = LossTerm(value, config.logit_cls_weight)
+        terms["logit_cls"] = LossTerm(value, config.logit_cls_weight, "cloud")
     if config.logit_box_weight:
         value = soft_box_loss(output.box_codes, teacher.box_codes, scores, threshold)
-        terms["logit_box"] = LossTerm(value, config.logit_box_weight)
+        terms["logit_box"] = LossTerm(value, config.logit_box_weight, "cloud")
     if config.logit_direction_weight:
         value = soft_direction_loss(output.dir_logits, teacher.dir_logits, scores, threshold)
-        terms["logit_direction"] = LossTerm(value, config.logit_direction_weight)
+        terms["logit_direction"] = LossTerm(value, config.logit_direction_weight, "cloud")
     return terms

@@ -1,9 +1,10 @@
-"""Ctrl-C that lets the step in progress finish."""
+"""Ctrl-C (and, on request, other signals) that lets the step in progress finish."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 
 
@@ -12,25 +13,30 @@ class StopRequested(KeyboardInterrupt):
 
 
 class InterruptLatch:
-    """While entered, the first SIGINT only sets `requested`; a second one raises KeyboardInterrupt at once.
+    """While entered, the first signal only sets `requested`; a second one raises KeyboardInterrupt at once.
 
     Outside the main thread signals cannot be caught, and `requested` stays False.
+
+    Args:
+        signals: SIGINT, and what else asks to stop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
         self.requested = False
+        self._signals = signals
         self._active = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> InterruptLatch:
         if self._active:
-            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+            self._previous = {number: signal.signal(number, self._on_signal) for number in self._signals}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._active:
-            signal.signal(signal.SIGINT, self._previous)
+            for number, previous in self._previous.items():
+                signal.signal(number, previous)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
@@ -38,6 +44,6 @@ class InterruptLatch:
         self.requested = True
 
     def check(self) -> None:
-        """Raise StopRequested after a SIGINT: call where the state is whole."""
+        """Raise StopRequested after a signal: call where the state is whole."""
         if self.requested:
             raise StopRequested

@@ -2,16 +2,18 @@
 
 A step is a pure function of the state in `last.pt` and the step's number: order, augmentation, dropout and learning
 rate follow from (seed, step). So a run that was stopped and resumed ends, on the CPU, with the very same weights.
+Several processes take the steps together (`distributed`); the first one does everything else.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,11 +37,13 @@ from monotakd_ros.network.inherit import start_from
 from monotakd_ros.network.precision import autocast, check_amp
 from monotakd_ros.network.teacher import Teacher
 from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBatch
+from monotakd_ros.training.distributed import ALONE, Processes
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.guides import NO_GUIDES, Guides, guided_terms, require_guides
 from monotakd_ros.training.interrupt import InterruptLatch, StopRequested
-from monotakd_ros.training.losses import LossTerm, depth_terms, total
+from monotakd_ros.training.losses import LossTerm, depth_terms, shares, total
 from monotakd_ros.training.optim import MovingAverage, build_optimizer, learning_rate_at, set_learning_rate
+from monotakd_ros.training.recomputation import recompute_activations
 from monotakd_ros.training.run_folder import (
     BEST_FILE,
     FINAL_FILE,
@@ -50,14 +54,18 @@ from monotakd_ros.training.run_folder import (
     open_run_folder,
     save_state,
 )
-from monotakd_ros.training.run_log import RunLog
+from monotakd_ros.training.run_log import NoLog, RunLog
 from monotakd_ros.training.semi_supervised_losses import labelled_terms
+from monotakd_ros.training.shared_norm import share_batch_statistics
+from monotakd_ros.training.step_split import StepSplit
 from monotakd_ros.training.validation import validate
 
 _log = logging.getLogger(__name__)
 
 NO_SCORE = -1.0
 _DROPOUT_STREAM = 2
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What torchrun may send to its processes when it is told to stop."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class RunOptions:
         data: what identifies the frames (plain values), checked on resume.
         sources: names of the sources, for the checkpoints' metadata.
         labels: who labelled the frames, for the checkpoints' metadata; empty where no teacher did.
+        processes: that run this together, see `joined_processes`; `device` is this one's.
     """
 
     device: str = "cpu"
@@ -84,6 +93,7 @@ class RunOptions:
     data: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     labels: Mapping[str, Any] = field(default_factory=dict)
+    processes: Processes = ALONE
 
 
 @dataclass(frozen=True)
@@ -139,7 +149,7 @@ def train_network(
         val_frames: to validate on; may be empty.
         out: folder of the run.
         options: device, resume and the like.
-        on_step: called after every step.
+        on_step: called after every step, in the first process.
         guides: frozen teacher and assistant of a student (teacher of an assistant), as `training.distillation` asks
             for them; see `load_guides`.
 
@@ -156,12 +166,16 @@ def train_network(
     """
     if not train_frames:
         raise TrainingError("no frame to learn from")
-    check_run_folder(out, options.resume, options.overwrite)
+    processes = options.processes
+    if processes.first:
+        check_run_folder(out, options.resume, options.overwrite)
     run = TrainingRun(kind, config, train_frames, val_frames, out, options, guides)
     # Only now, because `init` may be of the run that is replaced, and nothing may be lost to a mistake in the settings.
-    open_run_folder(out, options.resume, options.overwrite)
-    with InterruptLatch() as latch:
-        return run.run(latch, on_step)
+    processes.wait()
+    if processes.first:
+        open_run_folder(out, options.resume, options.overwrite)
+    with InterruptLatch((signal.SIGINT,) if processes.alone else _STOP_SIGNALS) as latch:
+        return run.run(latch, on_step if processes.first else None)
 
 
 class TrainingRun:
@@ -181,6 +195,7 @@ class TrainingRun:
         self.config = config
         self.out = out
         self.options = options
+        self.processes = options.processes
         self.device = torch.device(options.device)
         settings = config.training
         check_amp(settings.amp, self.device, "training.amp")
@@ -195,16 +210,26 @@ class TrainingRun:
         self.guides = guides
         self._prepare_guides()
         self.build = BatchBuilder(self.network.head.anchors, config)
-        self.batches = StepBatches(train_frames, self.build, config)
+        split = StepSplit.of(settings, self.processes.count, self.processes.rank)
+        self.batches = StepBatches(train_frames, self.build, config, split)
         self.val_frames = val_frames
-        self.optimizer = build_optimizer(self.network, settings)
+        self.processes.share(self.network)
         self.average = MovingAverage(self.network, settings.ema_decay)
+        self._equip()
+        self.optimizer = build_optimizer(self.network, settings)
         self.scaler = _grad_scaler(settings.amp == "fp16")
         self.step = 0
         self.best_score = NO_SCORE
         self.validation: dict[str, float] = {}
         if options.resume:
-            self._restore(load_state(out / STATE_FILE))
+            self._restore(self.processes.from_first(lambda: load_state(out / STATE_FILE)))
+
+    def _equip(self) -> None:
+        """Give the network, but not its average, what training alone needs; keys and weights stay as they are."""
+        if not self.processes.alone:
+            share_batch_statistics(self.network)
+        if self.config.training.activation_checkpointing:
+            recompute_activations(self.network)
 
     def _prepare_guides(self) -> None:
         """Check that the guides are those that are needed; bring them to the device."""
@@ -243,11 +268,11 @@ class TrainingRun:
         settings = self.config.training
         last = settings.steps if self.options.stop_at is None else min(self.options.stop_at, settings.steps)
         begun_at = self.step
-        log = RunLog(self.out, self.step)
+        log = RunLog(self.out, self.step) if self.processes.first else NoLog()
         window = _Window()
         try:
-            for batch in self._loader(last):
-                figures = self.take_step(batch)
+            for batches in self._batches_of_steps(last):
+                figures = self.take_step(*batches)
                 window.add(figures)
                 if on_step is not None:
                     on_step(Progress(self.step, settings.steps, figures, self.validation))
@@ -256,7 +281,7 @@ class TrainingRun:
                     window = _Window()
                 if self.step % settings.checkpoint_every == 0:
                     self.save()
-                latch.check()
+                self._check(latch)
                 if self.step % settings.validate_every == 0 or self.step == settings.steps:
                     self._validate(log, latch)
             self.save()
@@ -266,41 +291,58 @@ class TrainingRun:
         finally:
             log.close()
         finished = self.step >= settings.steps
-        if finished and not (begun_at == self.step and (self.out / FINAL_FILE).is_file()):
+        already = begun_at == self.step and (self.out / FINAL_FILE).is_file()
+        if finished and self.processes.first and not already:
             self._export(FINAL_FILE)
+        self.processes.wait()  # the files are there when any of them goes on
         return RunResult(self.step, finished, self.validation, self.best_score)
 
-    def take_step(self, batch: TrainingBatch) -> dict[str, float]:
-        """One optimiser step; returns the figures of `Progress`.
+    def take_step(self, *batches: TrainingBatch) -> dict[str, float]:
+        """One optimiser step over this process's batches of it; returns the figures of `Progress`, of all processes.
 
         Raises:
             TrainingError: a loss or gradient is not finite; names the frames.
         """
         settings = self.config.training
-        torch.manual_seed(int(np.random.SeedSequence([settings.seed, _DROPOUT_STREAM, self.step]).generate_state(1)[0]))
+        torch.manual_seed(self._dropout_seed())
         learning_rate = learning_rate_at(self.step, settings)
         set_learning_rate(self.optimizer, learning_rate)
-        batch = batch.to(self.device)
         self.network.train()
-        with self.precision():
-            output = self.forward(self.network, batch.frames)
-        terms = self.losses(output, batch)
-        loss = total(terms)
-        figures = {"loss": loss.item()} | {f"loss_{name}": term.value.item() for name, term in terms.items()}
-        self._require_finite(figures, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        figures = self._backward(batches)
+        self._require_finite(figures, batches)
+        self.processes.sum_gradients(self.network.parameters())
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.grad_clip_norm).item()
         if not self.scaler.is_enabled():  # the scaler skips such steps and lowers its scale
-            self._require_finite({"gradient norm": norm}, batch)
-        if self.step == 0:
+            self._require_finite({"gradient norm": norm}, batches)
+        if self.step == 0 and self.processes.first:
             self._warn_of_idle_parameters()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update(self.network, self.step)
         self.step += 1
         return figures | {"learning_rate": learning_rate, "gradient_norm": norm}
+
+    def _backward(self, batches: Sequence[TrainingBatch]) -> dict[str, float]:
+        """Add this process's gradients of a step; returns the losses of all processes."""
+        totals = self.processes.total_counts([batch.counts for batch in batches])
+        sums: dict[str, torch.Tensor] = {}
+        for batch in batches:
+            counts, batch = batch.counts, batch.to(self.device)
+            with self.precision():
+                output = self.forward(self.network, batch.frames)
+            terms = shares(self.losses(output, batch), counts, totals)
+            loss = total(terms)
+            self.scaler.scale(loss).backward()
+            values = {"loss": loss} | {f"loss_{name}": term.value for name, term in terms.items()}
+            sums |= {name: value.detach() + sums.get(name, 0.0) for name, value in values.items()}
+        return self.processes.sum_figures(sums)
+
+    def _dropout_seed(self) -> int:
+        stream = [self.config.training.seed, _DROPOUT_STREAM, self.step]
+        stream += [] if self.processes.first else [self.processes.rank]
+        return int(np.random.SeedSequence(stream).generate_state(1)[0])
 
     def _warn_of_idle_parameters(self) -> None:
         """Say which parts no loss reaches, as a residual branch that is not fused before there is distillation."""
@@ -309,7 +351,9 @@ class TrainingRun:
             _log.warning("no loss reaches all of %s: those weights stay random", ", ".join(sorted(idle)))
 
     def save(self) -> None:
-        """Write `last.pt`."""
+        """Write `last.pt`, in the first process."""
+        if not self.processes.first:
+            return
         save_state(
             self.out / STATE_FILE,
             {
@@ -319,6 +363,7 @@ class TrainingRun:
                 "best_score": self.best_score,
                 "validation": dict(self.validation),
                 "kind": self.kind,
+                "processes": self.processes.count,
                 "guides": self.guides.checksums,
                 "network": self.network.state_dict(),
                 "average": self.average.model.state_dict(),
@@ -328,7 +373,15 @@ class TrainingRun:
         )
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        check_same_run(self.out / STATE_FILE, state, self.kind, self.config, self.options.data, self.guides.checksums)
+        check_same_run(
+            self.out / STATE_FILE,
+            state,
+            self.kind,
+            self.config,
+            self.options.data,
+            self.guides.checksums,
+            self.processes.count,
+        )
         self.network.load_state_dict(state["network"])
         self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -337,28 +390,47 @@ class TrainingRun:
         self.best_score = state["best_score"]
         self.validation = dict(state["validation"])
 
+    def _batches_of_steps(self, last: int) -> Iterator[tuple[TrainingBatch, ...]]:
+        """Per step up to `last` this process's batches."""
+        return zip(*[iter(self._loader(last))] * self.batches.split.accumulate)
+
     def _loader(self, last: int) -> DataLoader[TrainingBatch]:
-        workers = self.config.training.num_workers
+        workers, per_step = self.config.training.num_workers, self.batches.split.accumulate
         return DataLoader(
             self.batches,
             batch_size=None,
-            sampler=range(self.step, last),
+            sampler=range(self.step * per_step, last * per_step),
             num_workers=workers,
             prefetch_factor=4 if workers else None,
         )
 
-    def _require_finite(self, figures: Mapping[str, float], batch: TrainingBatch) -> None:
+    def _require_finite(self, figures: Mapping[str, float], batches: Sequence[TrainingBatch]) -> None:
+        """Figures are the same in all processes, so that all of them come to the same end."""
         broken = [f"{name} = {value}" for name, value in figures.items() if not math.isfinite(value)]
         if broken:
+            own = [name for batch in batches for name in batch.frames.names]
+            names = [name for part in self.processes.gather(own) for name in part]
             raise TrainingError(
                 f"step {self.step + 1}: expected finite numbers, got {', '.join(broken)} in a batch of the frames "
-                f"{', '.join(batch.frames.names)}. {STATE_FILE} holds the state of the last checkpoint before, if one "
+                f"{', '.join(names)}. {STATE_FILE} holds the state of the last checkpoint before, if one "
                 "was reached; a lower training.learning_rate or training.amp off may help"
             )
 
-    def _validate(self, log: RunLog, latch: InterruptLatch) -> None:
+    def _check(self, latch: InterruptLatch) -> None:
+        """Stop all processes after the same step where one was asked to."""
+        if self.processes.any(latch.requested):
+            raise StopRequested
+
+    def _validate(self, log: RunLog | NoLog, latch: InterruptLatch) -> None:
+        """Score the average in the first process, while the others wait."""
         if not self.val_frames:
             return
+        if self.processes.first:
+            with suppress(StopRequested):  # goes on in all processes below
+                self._score(log, latch)
+        self._check(latch)
+
+    def _score(self, log: RunLog | NoLog, latch: InterruptLatch) -> None:
         start = time.perf_counter()
         self.validation = validate(
             self.average.model,

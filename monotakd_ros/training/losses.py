@@ -7,8 +7,8 @@ name and weight them; distillation adds further named terms to the same mapping,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,13 @@ from monotakd_ros.training.targets import AnchorTargets
 SMOOTH_L1_BETA = 1.0 / 9.0
 DEPTH_FOCAL_ALPHA = 0.25
 DEPTH_FOCAL_GAMMA = 2.0
+
+Unit = Literal["frame", "positive", "pseudo_positive", "cell", "cloud"]
+"""What a loss is a mean over: frames, anchors that answer for a box (of people, of a teacher), depth cells with a
+target, frames with a cloud."""
+
+Labeller = Literal["frame", "labelled", "pseudo"]
+"""Frames by who labelled them: all, people, a teacher."""
 
 
 class HeadOutput(Protocol):
@@ -38,10 +45,19 @@ class DepthOutput(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LossTerm:
-    """One named part of the total: `value` is unweighted."""
+    """One named part of the total.
+
+    Attributes:
+        value: unweighted, a sum divided by the number of `per` (at least 1).
+        weight: in the total.
+        per: what the value is a mean over.
+        of: the frames whose share of all frames is a factor of the weight.
+    """
 
     value: torch.Tensor
     weight: float
+    per: Unit = "frame"
+    of: Labeller = "frame"
 
 
 def class_loss(cls_logits: torch.Tensor, targets: AnchorTargets, alpha: float, gamma: float) -> torch.Tensor:
@@ -117,16 +133,42 @@ def detection_terms(output: HeadOutput, targets: AnchorTargets, config: LossConf
     """The terms that labelled boxes teach any of the three networks."""
     cls = class_loss(output.cls_logits, targets, config.focal_alpha, config.focal_gamma)
     return {
-        "cls": LossTerm(cls, config.cls_weight),
-        "box": LossTerm(box_loss(output.box_codes, targets), config.box_weight),
-        "direction": LossTerm(direction_loss(output.dir_logits, targets), config.direction_weight),
+        "cls": LossTerm(cls, config.cls_weight, "positive", "labelled"),
+        "box": LossTerm(box_loss(output.box_codes, targets), config.box_weight, "positive", "labelled"),
+        "direction": LossTerm(
+            direction_loss(output.dir_logits, targets), config.direction_weight, "positive", "labelled"
+        ),
     }
 
 
 def depth_terms(output: DepthOutput, targets: DepthTargets, config: LossConfig) -> dict[str, LossTerm]:
     """The term that LiDAR depth teaches a student."""
     value = depth_loss(output.depth_logits, targets, config.depth_foreground_weight)
-    return {"depth": LossTerm(value, config.depth_weight)}
+    return {"depth": LossTerm(value, config.depth_weight, "cell")}
+
+
+def shares(terms: Mapping[str, LossTerm], counts: Mapping[str, int], totals: Mapping[str, int]) -> dict[str, LossTerm]:
+    """The terms of one batch as its addends to the terms of a step of several batches.
+
+    The sum of all batches' addends is what the terms of all frames in one batch would be, also where one batch has
+    more boxes, depth cells or clouds than another.
+
+    Args:
+        terms: of the batch.
+        counts: how many of each unit the batch has.
+        totals: how many the step has.
+    """
+    return {name: _share(term, counts, totals) for name, term in terms.items()}
+
+
+def _share(term: LossTerm, counts: Mapping[str, int], totals: Mapping[str, int]) -> LossTerm:
+    of_sum = max(counts[term.per], 1) / max(totals[term.per], 1)
+    of_weight = 1.0
+    if counts[term.of]:  # without such a frame the value is 0
+        of_weight = (totals[term.of] * counts["frame"]) / (counts[term.of] * totals["frame"])
+    if of_sum == of_weight == 1:
+        return term
+    return replace(term, value=term.value * of_sum, weight=term.weight * of_weight)
 
 
 def total(terms: Mapping[str, LossTerm]) -> torch.Tensor:

@@ -21,6 +21,7 @@ from monotakd_ros.errors import TrainingError
 from monotakd_ros.network.checkpoint import STUDENT, build_network
 from monotakd_ros.network.made_up_batch import make_batch
 from monotakd_ros.network.precision import autocast
+from monotakd_ros.training.recomputation import recompute_activations
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,8 @@ def memory_need(kind: str, config: Config, guides: Mapping[str, nn.Module] | Non
         ConfigError: a teacher of a config without one.
     """
     network = build_network(kind, config).train()
+    if config.training.activation_checkpointing:
+        recompute_activations(network)
     weights = sum(item.numel() * item.element_size() for item in network.parameters())
     held = sum(_bytes_of(guide) for guide in (guides or {}).values())
     return MemoryNeed(COPIES * weights + held, _kept_for_backward(kind, network, config), config.training.batch_size)

@@ -15,20 +15,28 @@ END_DIVISOR = 1000.0
 
 
 def learning_rate_at(step: int, config: TrainingConfig) -> float:
-    """One-cycle learning rate of a step counted from 0.
+    """Learning rate of a step counted from 0.
 
-    It rises along a cosine from a tenth of `learning_rate` over the first `warmup_fraction` of the steps and falls
-    along a cosine to a thousandth of its peak at the end.
+    It rises from a tenth of `learning_rate` over the first `warmup_fraction` of the steps: along a cosine with the
+    schedule `one_cycle`, along a line with the others. Then it falls along a cosine to a thousandth of its peak at the
+    end, or, with `constant`, stays.
     """
     peak = config.learning_rate
     warmup = config.warmup_fraction * config.steps
     if step < warmup:
-        return _cosine(peak / START_DIVISOR, peak, step / warmup)
+        rise = _cosine if config.schedule == "one_cycle" else _line
+        return rise(peak / START_DIVISOR, peak, step / warmup)
+    if config.schedule == "constant":
+        return peak
     return _cosine(peak, peak / END_DIVISOR, (step - warmup) / max(config.steps - warmup, 1.0))
 
 
 def _cosine(start: float, end: float, fraction: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
+
+
+def _line(start: float, end: float, fraction: float) -> float:
+    return start + (end - start) * fraction
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:

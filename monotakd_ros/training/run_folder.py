@@ -7,6 +7,7 @@ it loads with `weights_only=True`. All files appear whole or not at all.
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,9 +33,20 @@ CACHE_DIR = "cache"
 OWN_NAMES = (STATE_FILE, BEST_FILE, FINAL_FILE, LOG_FILE, SUMMARY_FILE, CURVES_FILE, TENSORBOARD_DIR)
 
 FREE_KEYS = frozenset(
-    f"training.{name}" for name in ("steps", "num_workers", "log_every", "validate_every", "checkpoint_every")
+    f"training.{name}"
+    for name in (
+        "steps",
+        "num_workers",
+        "log_every",
+        "validate_every",
+        "checkpoint_every",
+        "activation_checkpointing",
+    )
 )
 """Settings that a resumed run may change."""
+
+SPLIT_KEYS = ("training.batch_size", "training.accumulate", "processes")
+"""May change too as long as their product, the frames of a step, does not."""
 
 
 def check_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
@@ -109,10 +121,12 @@ def check_same_run(
     config: Config,
     data: Mapping[str, Any],
     guides: Mapping[str, str],
+    processes: int = 1,
 ) -> None:
     """Check that a resumed run trains the network, and has the settings, frames and guides, it was started with.
 
-    A setting that did not exist when the run was started had its default then.
+    A setting that did not exist when the run was started had its default then. How the frames of a step are split
+    over processes and batches may change, with a warning; how many they are may not.
 
     Raises:
         TrainingError: names every setting that differs, with both values.
@@ -124,11 +138,14 @@ def check_same_run(
         raise CheckpointError(f"{path}: {error}") from error
     saved = _flat(settings) | _flat(state["data"], "data") | {"network": state["kind"]}
     saved |= _flat(state.get("guides", {}), "guides")  # runs of earlier versions had none
+    saved |= {"processes": state.get("processes", 1)}
     current = _flat(to_dict(config)) | _flat(data, "data") | {"network": kind} | _flat(guides, "guides")
+    current |= {"processes": processes}
+    free = FREE_KEYS | _free_split(saved, current)
     changed = [
         f"{key}: was {saved.get(key)!r}, now {current.get(key)!r}"
         for key in sorted(saved.keys() | current.keys())
-        if saved.get(key) != current.get(key) and key not in FREE_KEYS
+        if saved.get(key) != current.get(key) and key not in free
     ]
     if changed:
         raise TrainingError(
@@ -140,6 +157,18 @@ def check_same_run(
             saved["training.steps"],
             config.training.steps,
         )
+
+
+def _free_split(saved: dict[str, Any], current: dict[str, Any]) -> frozenset[str]:
+    """The split's keys where a step has as many frames as before; else both sides get that number, to be named."""
+    for side in (saved, current):
+        side["frames of a step"] = math.prod(side[key] for key in SPLIT_KEYS)
+    if saved["frames of a step"] != current["frames of a step"]:
+        return frozenset()
+    changed = [f"{key}: was {saved[key]}, now {current[key]}" for key in SPLIT_KEYS if saved[key] != current[key]]
+    if changed:
+        _log.warning("the frames of a step are the same, split otherwise, so not bit for bit: %s", "; ".join(changed))
+    return frozenset(SPLIT_KEYS)
 
 
 def _flat(values: Any, key: str = "") -> dict[str, Any]:

@@ -57,6 +57,16 @@ class RunLog:
             self._writer.close()
 
 
+class NoLog:
+    """The log of a process that does not write one."""
+
+    def write(self, kind: str, step: int, figures: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])

@@ -31,7 +31,7 @@ def labelled_terms(output: DetectionOutput, batch: TrainingBatch, config: Traini
     weight = config.semi_supervised.detection_weight
     if weight:
         found = _scaled(_terms_of(output, batch, batch.pseudo, config), weight * _share(batch.pseudo))
-        terms |= {PSEUDO + name: term for name, term in found.items()}
+        terms |= {PSEUDO + name: replace(term, per="pseudo_positive", of="pseudo") for name, term in found.items()}
     return terms
 
 

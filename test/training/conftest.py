@@ -51,7 +51,7 @@ def _one_thread(one_thread: None) -> None:
     """Every test of this room."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> Config:
     student = StudentConfig(
         input=InputConfig(128, 64, 70.0, (63.0, 28.0)),
@@ -112,7 +112,7 @@ def make_frames():
     return lambda count: [make_frame(index) for index in range(count)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def training_frames(tiny_config) -> list[TrainingFrame]:
     settings = tiny_config.student
     return [training_frame(make_frame(index), settings.input, settings.class_names) for index in range(4)]

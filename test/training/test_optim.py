@@ -15,13 +15,24 @@ class TestLearningRate:
     def test_hand_numbers(self, step, expected):
         assert learning_rate_at(step, CONFIG) == pytest.approx(expected)
 
-    def test_rises_then_falls(self):
-        rates = [learning_rate_at(step, CONFIG) for step in range(101)]
+    @pytest.mark.parametrize(("step", "expected"), [(0, 1e-3), (10, 4e-3), (30, 1e-2), (65, 5.005e-3), (100, 1e-5)])
+    def test_cosine_by_hand(self, step, expected):
+        assert learning_rate_at(step, replace(CONFIG, schedule="cosine")) == pytest.approx(expected)
+
+    @pytest.mark.parametrize(("step", "expected"), [(0, 1e-3), (15, 5.5e-3), (20, 7e-3), (30, 1e-2), (99, 1e-2)])
+    def test_constant_by_hand(self, step, expected):
+        assert learning_rate_at(step, replace(CONFIG, schedule="constant")) == pytest.approx(expected)
+
+    @pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
+    def test_rises_then_falls(self, schedule):
+        config = replace(CONFIG, schedule=schedule)
+        rates = [learning_rate_at(step, config) for step in range(101)]
         assert rates[:31] == sorted(rates[:31]) and rates[30:] == sorted(rates[30:], reverse=True)
 
+    @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])
     @pytest.mark.parametrize("warmup", [0.0, 1.0])
-    def test_without_one_of_the_halves(self, warmup):
-        config = replace(CONFIG, warmup_fraction=warmup)
+    def test_without_one_of_the_halves(self, warmup, schedule):
+        config = replace(CONFIG, warmup_fraction=warmup, schedule=schedule)
         assert all(learning_rate_at(step, config) > 0 for step in range(100))
 
 
