@@ -14,7 +14,7 @@ from monotakd_ros.training.run_summary import read_log, summarize, write_summary
 from monotakd_ros.visualization.training_curves import draw_training_curves
 
 
-def report_run(result: RunResult, out: Path, kind: str, config: Config, device: str) -> str:
+def report_run(result: RunResult, out: Path, kind: str, config: Config, device: str, processes: int = 1) -> str:
     """Write both files; returns what to print.
 
     Raises:
@@ -22,7 +22,7 @@ def report_run(result: RunResult, out: Path, kind: str, config: Config, device: 
         TrainingError: the run's log is damaged.
     """
     records = read_log(out)
-    summary = summarize(records, result.step, result.finished, kind, config, device)
+    summary = summarize(records, result.step, result.finished, kind, config, device, processes)
     write_summary(out, summary)
     recipe = f", recipe {summary['recipe']}" if summary["recipe"] else ""
     with atomic_path(out / CURVES_FILE) as temporary:

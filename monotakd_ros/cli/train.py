@@ -262,7 +262,7 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
             arguments.network, config, train_frames, val_frames, arguments.out, options, bar.show, guides
         )
     if processes.first:
-        print(report_run(result, arguments.out, arguments.network, config, processes.device))
+        print(report_run(result, arguments.out, arguments.network, config, processes.device, processes.count))
     return 0
 
 

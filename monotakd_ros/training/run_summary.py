@@ -15,6 +15,7 @@ from monotakd_ros.config import Config
 from monotakd_ros.errors import TrainingError
 from monotakd_ros.provenance import code_commit, device_name, versions
 from monotakd_ros.training.run_folder import LOG_FILE, SUMMARY_FILE
+from monotakd_ros.training.step_split import StepSplit
 
 TRAIN, VALIDATION = "train", "validation"
 Record = Mapping[str, Any]
@@ -40,7 +41,7 @@ def read_log(out: Path) -> list[dict[str, Any]]:
 
 
 def summarize(
-    records: Sequence[Record], steps: int, finished: bool, kind: str, config: Config, device: str
+    records: Sequence[Record], steps: int, finished: bool, kind: str, config: Config, device: str, processes: int = 1
 ) -> dict[str, Any]:
     """Plain values about a run.
 
@@ -51,6 +52,7 @@ def summarize(
         kind: which network.
         config: what it was trained with.
         device: where.
+        processes: how many took each step together.
 
     Returns:
         What was trained and with what; `steps`, `frames_per_second` and `waiting_share` (of the time, for data; medians
@@ -70,8 +72,10 @@ def summarize(
         "steps": steps,
         "finished": finished,
         "batch_size": settings.batch_size,
+        "accumulate": settings.accumulate,
+        "processes": processes,
         "seconds_per_step": seconds,
-        "frames_per_second": settings.batch_size / seconds if seconds else None,
+        "frames_per_second": StepSplit.of(settings, processes).frames / seconds if seconds else None,
         "waiting_share": _median(train, "waiting_share"),
         "losses": {} if not train else {key: value for key, value in train[-1].items() if key.startswith("loss")},
         "validation": None if not validations else _figures(validations[-1]),

@@ -28,6 +28,8 @@ def test_by_hand(tiny_config, tmp_path):
     assert (summary["network"], summary["recipe"], summary["seed"]) == ("student", "paper", 7)
     assert (summary["steps"], summary["finished"]) == (61, True)
     assert summary["seconds_per_step"] == 0.5 and summary["frames_per_second"] == 2 / 0.5
+    accumulated = replace(config, training=replace(config.training, accumulate=3))
+    assert summarize(RECORDS, 61, True, "student", accumulated, "cpu", 4)["frames_per_second"] == 2 * 3 * 4 / 0.5
     assert summary["waiting_share"] == 0.2
     assert summary["losses"] == {"loss": 2.0, "loss_cls": 0.4}
     assert summary["best"] == {"step": 40, "score": 20.0}
