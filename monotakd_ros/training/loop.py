@@ -12,11 +12,11 @@ import math
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -61,6 +61,8 @@ from monotakd_ros.training.step_split import StepSplit
 from monotakd_ros.training.validation import validate
 
 _log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 NO_SCORE = -1.0
 _DROPOUT_STREAM = 2
@@ -271,14 +273,14 @@ class TrainingRun:
         log = RunLog(self.out, self.step) if self.processes.first else NoLog()
         window = _Window()
         try:
-            for batches in self._batches_of_steps(last):
+            for batches in window.timing_the_wait(self._batches_of_steps(last)):
                 figures = self.take_step(*batches)
                 window.add(figures)
                 if on_step is not None:
                     on_step(Progress(self.step, settings.steps, figures, self.validation))
                 if self.step % settings.log_every == 0:
                     log.write("train", self.step, window.mean())
-                    window = _Window()
+                    window.clear()
                 if self.step % settings.checkpoint_every == 0:
                     self.save()
                 self._check(latch)
@@ -474,12 +476,28 @@ def _channels_last(network: Network) -> Network:
 
 
 class _Window:
-    """Mean of the figures of several steps, and the seconds they took."""
+    """Mean of the figures of several steps, the seconds they took, and the share of these spent waiting for data."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
         self._sums: dict[str, float] = defaultdict(float)
         self._count = 0
+        self._waited = 0.0
         self._start = time.perf_counter()
+
+    def timing_the_wait(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items; how long each takes to come counts as waiting."""
+        iterator = iter(items)
+        while True:
+            start = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - start
+            yield item
 
     def add(self, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
@@ -489,7 +507,8 @@ class _Window:
     def mean(self) -> dict[str, float]:
         seconds = time.perf_counter() - self._start
         return {name: value / self._count for name, value in self._sums.items()} | {
-            "seconds_per_step": seconds / self._count
+            "seconds_per_step": seconds / self._count,
+            "waiting_share": self._waited / seconds,
         }
 
 

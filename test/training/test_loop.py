@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from monotakd_ros.config import AugmentConfig, ResidualConfig
 from monotakd_ros.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from monotakd_ros.network.checkpoint import load_checkpoint, load_network
+from monotakd_ros.training.batches import StepBatches
 from monotakd_ros.training.loop import RunOptions, train_network
 
 
@@ -262,3 +264,22 @@ class TestNonFinite:
         with pytest.raises(TrainingError, match=r"step 3: expected finite numbers, got .*loss_box = nan.*frames 00000"):
             train_network("student", config, broken, [], tmp_path, RunOptions(resume=True))
         assert same_weights(before, torch.load(tmp_path / "last.pt", weights_only=True)["network"])
+
+
+def test_the_log_tells_the_share_of_time_spent_waiting_for_data(tiny_config, training_frames, tmp_path, monkeypatch):
+    real = StepBatches.__getitem__
+
+    def slow(self, step):
+        time.sleep(0.3)
+        return real(self, step)
+
+    config = replace(tiny_config, training=replace(tiny_config.training, steps=2, log_every=1))
+    train_network("student", config, training_frames, [], tmp_path / "quick")
+    monkeypatch.setattr(StepBatches, "__getitem__", slow)
+    train_network("student", config, training_frames, [], tmp_path / "slow")
+    quick, slow_run = (
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").open()] for name in ("quick", "slow")
+    )
+    assert all(0 < line["waiting_share"] < 1 for line in quick + slow_run)
+    for line in slow_run:
+        assert line["waiting_share"] * line["seconds_per_step"] >= 0.3

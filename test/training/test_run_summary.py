@@ -31,6 +31,9 @@ def test_by_hand(tiny_config, tmp_path):
     accumulated = replace(config, training=replace(config.training, accumulate=3))
     assert summarize(RECORDS, 61, True, "student", accumulated, "cpu", 4)["frames_per_second"] == 2 * 3 * 4 / 0.5
     assert summary["waiting_share"] == 0.2
+    accumulating = replace(config, training=replace(config.training, accumulate=3))
+    shared = summarize(RECORDS, 61, True, "student", accumulating, "cpu", processes=4)
+    assert (shared["frames_per_second"], shared["processes"]) == (48.0, 4)
     assert summary["losses"] == {"loss": 2.0, "loss_cls": 0.4}
     assert summary["best"] == {"step": 40, "score": 20.0}
     assert summary["validation"]["ap_3d_loose_Car"] == 15.0
