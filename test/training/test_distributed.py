@@ -129,6 +129,8 @@ def jobs(folder, plain, guided, frames, guide_paths) -> dict[str, dict]:
         "step of a student": step | {"kind": "student"},
         "step of a teacher": step | {"kind": "teacher"},
         "halved": step | {"kind": "student", "config": with_training(plain, batch_size=1, accumulate=2)},
+        "half precision": step
+        | {"kind": "student", "config": with_training(plain, amp="bf16", activation_checkpointing=True)},
         "stopped": student | {"stop_at": 2, "stop_rank": 1},
         "resumed": student | {"options": {"resume": True}},
         "not finite": student | {"frames": [*frames[:3], broken(frames[3])]},
@@ -173,6 +175,17 @@ class TestAStep:
             for name, item in run.network.named_parameters():
                 assert close(item.grad, gradients[name], 2e-3), name
             assert all(close(item.float(), buffers[name].float(), 1e-5) for name, item in run.network.named_buffers())
+
+    def test_in_half_precision_and_recomputed(self, results, jobs, tmp_path):
+        job = jobs["half precision"]
+        run = run_of_one(job | {"config": with_training(job["config"], activation_checkpointing=False)}, tmp_path)
+        run.take_step(run.batches[0])
+        expected = torch.cat([item.grad.flatten() for item in run.network.parameters()])
+        for _, gradients, buffers in (rank["half precision"] for rank in results):
+            given = torch.cat([item.flatten() for item in gradients.values()])
+            assert torch.cosine_similarity(given, expected, dim=0) > 0.999
+            counts = {int(item) for name, item in buffers.items() if name.endswith("num_batches_tracked")}
+            assert counts == {1}
 
 
 class TestARun:
