@@ -4,6 +4,7 @@ Where a recipe asks for teacher and assistant, random ones guide it.
 
 python benchmarks/train_step.py --config config/student_small.yaml --steps 10
 python benchmarks/train_step.py --config config/monotakd_small.yaml --recipe paper
+python benchmarks/train_step.py --config config/monotakd_small.yaml --recipe paper --guide-cache
 """
 
 from __future__ import annotations
@@ -107,12 +108,24 @@ class PartTimer:
         self.seconds[name].append(time.perf_counter() - start)
 
 
+def fill_cache(run: TrainingRun, steps: int) -> None:
+    """Let the guides run on every frame of these steps; prints what that takes and how large it becomes."""
+    start = time.perf_counter()
+    with run.precision():
+        for step in range(steps):
+            run.guides(run.batches[step].to(run.device).guided, run.guide_parts, run.guide_cache)
+    files = [path for path in run.guide_cache.folder.rglob("*") if path.is_file() and path.suffix != ".json"]
+    frames, size = len(files) / len(run.guide_parts), sum(path.stat().st_size for path in files)
+    seconds = time.perf_counter() - start
+    print(f"guides' cache: {frames:.0f} frames filled in {seconds:.1f} s, {size / frames / 1e3:.0f} kB each")
+
+
 def timed_step(run: TrainingRun, step: int, part: PartTimer) -> None:
     """The same work as `TrainingRun.take_step`, in parts."""
     with part("frames and augmentation"):
-        frames = run.batches.prepared(step)
-    with part("targets"):
-        batch = run.build(frames).to(run.device)
+        frames, true_colours = run.batches.prepared(step)
+    with part("targets, guides' cache"):
+        batch = run.build(frames, true_colours).to(run.device)
     run.network.train()
     with part("forward"), run.precision():
         output = run.forward(run.network, batch.frames)
@@ -137,6 +150,7 @@ def main() -> None:
     parser.add_argument("--amp", choices=("off", "bf16"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--guide-cache", action="store_true", help="read what the guides give from a filled cache")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
@@ -145,8 +159,12 @@ def main() -> None:
     config = replace(config, training=replace(config.training, **changes))
     frames = [made_up_frame(config, index) for index in range(16)]
     with tempfile.TemporaryDirectory() as folder:
-        options = RunOptions(device=arguments.device)
+        options = RunOptions(
+            device=arguments.device, guide_cache=Path(folder) / "guides" if arguments.guide_cache else None
+        )
         run = TrainingRun("student", config, frames, [], Path(folder), options, random_guides(config))
+        if run.guide_cache is not None:
+            fill_cache(run, arguments.steps + 1)
         timed_step(run, 0, PartTimer())
         part = PartTimer()
         for step in range(1, arguments.steps + 1):

@@ -134,6 +134,7 @@ def add_parser(subparsers: Any) -> None:
     _add_arguments(every)
     add_unlabelled_arguments(every)
     train_all.add_arguments(every)
+    _add_guide_cache(every)
     every.set_defaults(run=run_all)
 
 
@@ -155,6 +156,13 @@ def _add_guide_arguments(parser: argparse.ArgumentParser, network: str) -> None:
     for guide in GUIDES_OF.get(network, ()):
         text = f"weights of the frozen {guide}, where training.distillation asks for it"
         parser.add_argument(f"--{guide}", type=Path, metavar="CKPT", help=text)
+    if network in GUIDES_OF:
+        _add_guide_cache(parser)
+
+
+def _add_guide_cache(parser: argparse.ArgumentParser) -> None:
+    text = "read what the guides give from this folder, and keep there what is not in it yet; runs may share it"
+    parser.add_argument("--guide-cache", type=Path, metavar="DIR", help=text)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -254,6 +262,7 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
         sources=tuple(path.name for path in arguments.data),
         labels=labels,
         processes=processes,
+        guide_cache=arguments.guide_cache if guides.networks else None,
     )
     if processes.first:
         print(f"{len(train_frames)} frames to learn from, {len(val_frames)} to validate on")

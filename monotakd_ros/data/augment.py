@@ -73,9 +73,17 @@ def jitter_colour(image: np.ndarray, brightness: float, contrast: float, saturat
 
 def augment(frame: PreparedFrame, config: AugmentConfig, generator: np.random.Generator) -> PreparedFrame:
     """A random variant of `frame`; the same generator state gives the same variant."""
+    return augment_and_keep_colours(frame, config, generator)[0]
+
+
+def augment_and_keep_colours(
+    frame: PreparedFrame, config: AugmentConfig, generator: np.random.Generator
+) -> tuple[PreparedFrame, PreparedFrame]:
+    """A random variant of `frame`, and the same moved alike but in the colours that were recorded."""
     mirrored = generator.random() < config.flip_probability
     spread = np.array([config.brightness, config.contrast, config.saturation])
     factors = 1 + spread * generator.uniform(-1, 1, size=3)
-    if spread.any():
-        frame = replace(frame, image=jitter_colour(frame.image, *(float(factor) for factor in factors)))
-    return flip(frame) if mirrored else frame
+    moved = flip(frame) if mirrored else frame
+    if not spread.any():
+        return moved, moved
+    return replace(moved, image=jitter_colour(moved.image, *(float(factor) for factor in factors))), moved

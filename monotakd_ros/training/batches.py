@@ -7,8 +7,8 @@ continues exactly where it stopped.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,12 +16,13 @@ import torch
 from torch.utils.data import Dataset
 
 from monotakd_ros.config import Config
-from monotakd_ros.data.augment import augment
+from monotakd_ros.data.augment import augment_and_keep_colours
 from monotakd_ros.data.preprocess import PreparedFrame, collate
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.measured_depth import cell_layout
 from monotakd_ros.training.depth_targets import DepthTargets, depth_targets
 from monotakd_ros.training.frame_cache import TrainingFrame
+from monotakd_ros.training.guide_maps import GuideFrame, GuideFrameReader
 from monotakd_ros.training.step_split import StepSplit
 from monotakd_ros.training.targets import AnchorAssigner, AnchorTargets
 
@@ -33,16 +34,18 @@ class TrainingBatch:
     """What one step needs.
 
     Attributes:
-        frames: images, clouds and labels.
+        frames: images, clouds and labels, as the network sees them.
         anchors: detection targets.
         depth: depth targets.
         pseudo: (B,) bool on the CPU, frames whose labels a teacher made; None where it made none.
+        guided: the same frames as guides see them, None for one without a cloud; empty where there are no guides.
     """
 
     frames: FrameBatch
     anchors: AnchorTargets
     depth: DepthTargets
     pseudo: torch.Tensor | None = None
+    guided: tuple[GuideFrame | None, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -62,7 +65,14 @@ class TrainingBatch:
 
     def to(self, device: torch.device | str) -> TrainingBatch:
         """The same batch with every tensor of its parts on `device`."""
-        return TrainingBatch(self.frames.to(device), self.anchors.to(device), self.depth.to(device), self.pseudo)
+        guided = tuple(None if frame is None else frame.to(device) for frame in self.guided)
+        return replace(
+            self,
+            frames=self.frames.to(device),
+            anchors=self.anchors.to(device),
+            depth=self.depth.to(device),
+            guided=guided,
+        )
 
 
 class BatchBuilder:
@@ -71,15 +81,20 @@ class BatchBuilder:
     Args:
         anchors: (A, 7) of the head.
         config: grid, classes and depth bins.
+        for_guides: makes what guides need of a frame; None where there are no guides.
     """
 
-    def __init__(self, anchors: torch.Tensor, config: Config) -> None:
+    def __init__(self, anchors: torch.Tensor, config: Config, for_guides: GuideFrameReader | None = None) -> None:
         self._assigner = AnchorAssigner(anchors, config.student)
         self._bins = config.student.depth.build()
         self._sampling = config.student.lift.sampling
         self._weigh_by_score = config.training.semi_supervised.weigh_by_score
+        self._for_guides = for_guides
 
-    def __call__(self, frames: Sequence[PreparedFrame]) -> TrainingBatch:
+    def __call__(
+        self, frames: Sequence[PreparedFrame], true_colours: Sequence[PreparedFrame] | None = None
+    ) -> TrainingBatch:
+        """A batch of `frames`; `true_colours` are the same in the colours that were recorded, if those are others."""
         batch = collate(frames)
         assert batch.boxes_lidar is not None and batch.labels is not None, "training frames carry labels"
         cells = cell_layout(batch.images.shape[-2:], self._sampling)
@@ -88,6 +103,7 @@ class BatchBuilder:
             self._assigner.targets(batch.boxes_lidar, batch.labels, self._weights(frames)),
             depth_targets(batch, self._bins, cells),
             _pseudo(frames),
+            tuple(map(self._for_guides, true_colours or frames)) if self._for_guides is not None else (),
         )
 
     def _weights(self, frames: Sequence[PreparedFrame]) -> list[torch.Tensor] | None:
@@ -140,7 +156,7 @@ class StepBatches(Dataset[TrainingBatch]):
     def __init__(
         self,
         frames: Sequence[TrainingFrame],
-        build: Callable[[Sequence[PreparedFrame]], TrainingBatch],
+        build: BatchBuilder,
         config: Config,
         split: StepSplit | None = None,
     ) -> None:
@@ -153,13 +169,14 @@ class StepBatches(Dataset[TrainingBatch]):
         return self._config.steps * self.split.accumulate
 
     def __getitem__(self, batch: int) -> TrainingBatch:
-        return self._build(self.prepared(batch))
+        return self._build(*self.prepared(batch))
 
-    def prepared(self, batch: int) -> list[PreparedFrame]:
-        """The augmented frames of a batch."""
-        return [self._sample(sample) for sample in self.split.samples(batch)]
+    def prepared(self, batch: int) -> tuple[list[PreparedFrame], list[PreparedFrame]]:
+        """The augmented frames of a batch, and the same in the colours that were recorded."""
+        pairs = [self._sample(sample) for sample in self.split.samples(batch)]
+        return [frame for frame, _ in pairs], [true_colours for _, true_colours in pairs]
 
-    def _sample(self, sample: int) -> PreparedFrame:
+    def _sample(self, sample: int) -> tuple[PreparedFrame, PreparedFrame]:
         frame = self.frames[index_of_sample(self.frames, sample, self._config.seed)]
         generator = np.random.default_rng([self._config.seed, _AUGMENT_STREAM, sample])
-        return augment(frame.prepared, self._config.augment, generator)
+        return augment_and_keep_colours(frame.prepared, self._config.augment, generator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,6 @@ import torch
 
 from monotakd_ros.config import Config, DistillationConfig, HeadConfig, StudentConfig, TeacherConfig
 from monotakd_ros.errors import CheckpointError, TrainingError
-from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.assistant import Assistant
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, load_checkpoint, load_network
 from monotakd_ros.network.detection_output import DetectionOutput, StudentOutput
@@ -21,6 +20,8 @@ from monotakd_ros.network.student import Student
 from monotakd_ros.network.teacher import Teacher
 from monotakd_ros.provenance import CheckpointName
 from monotakd_ros.training.distillation_losses import alignment_terms, distillation_terms
+from monotakd_ros.training.guide_cache import FrameMaps, GuideCache, Part, guide_facts
+from monotakd_ros.training.guide_maps import ALL_PARTS, GuideFrame, GuideMaps, frame_maps, stacked_maps
 from monotakd_ros.training.losses import LossTerm
 
 _log = logging.getLogger(__name__)
@@ -30,16 +31,16 @@ Output = TypeVar("Output", bound=DetectionOutput)
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """What the guides make of a batch.
+    """What the guides make of those frames of a batch that have a cloud: without one, they have nothing to teach.
 
     Attributes:
-        teacher: its output; None without a teacher.
-        assistant: its output; None without an assistant.
-        frames: (G,) int64 index of the frames that have a cloud: without one, the guides have nothing to teach.
+        teacher: its maps; None where none of them are needed.
+        assistant: likewise.
+        frames: (G,) int64 index of these frames in the batch.
     """
 
-    teacher: DetectionOutput | None
-    assistant: DetectionOutput | None
+    teacher: GuideMaps | None
+    assistant: GuideMaps | None
     frames: torch.Tensor
 
 
@@ -77,20 +78,44 @@ class Guides:
         if self.assistant is not None and _lift(self.assistant.config) == _lift(network.config):
             self.assistant.view_transform.plans = network.view_transform.plans
 
-    @torch.no_grad()
-    def __call__(self, batch: FrameBatch) -> Guidance:
-        """Run the guides on a batch.
+    def open_cache(self, folder: Path, amp: str, device: torch.device) -> GuideCache:
+        """The cache in `folder` of what these guides give in this precision on such a device.
 
         Raises:
-            FrameError: the batch carries no clouds.
+            TrainingError: other guides made it.
+            OutputError: it cannot be written.
         """
-        batch.require_clouds("a student's guides")
-        with_cloud = [index for index, cloud in enumerate(batch.points_lidar) if len(cloud)]
+        return GuideCache(folder, {kind: guide_facts(network, amp, device) for kind, network in self.networks.items()})
+
+    @torch.no_grad()
+    def __call__(
+        self, frames: Sequence[GuideFrame | None], parts: Sequence[Part] = ALL_PARTS, cache: GuideCache | None = None
+    ) -> Guidance:
+        """Run the guides, frame by frame, on what is not known of a batch.
+
+        Args:
+            frames: of the batch; None where there is no cloud.
+            parts: to compute.
+            cache: where to keep what had to be computed.
+
+        Raises:
+            FrameError: a frame carries no cloud.
+            OutputError: the cache cannot be written.
+        """
+        parts = [part for part in parts if part.kind in self.networks]
+        with_cloud = [index for index, frame in enumerate(frames) if frame is not None]
+        maps = [self._maps(frame, parts, cache) for frame in frames if frame is not None]
         return Guidance(
-            None if self.teacher is None else self.teacher(batch),
-            None if self.assistant is None else self.assistant(batch),
-            torch.tensor(with_cloud, dtype=torch.int64, device=batch.images.device),
+            stacked_maps(maps, parts, TEACHER),
+            stacked_maps(maps, parts, ASSISTANT),
+            torch.tensor(with_cloud, dtype=torch.int64),
         )
+
+    def _maps(self, frame: GuideFrame, parts: Sequence[Part], cache: GuideCache | None) -> dict[Part, FrameMaps]:
+        computed = frame_maps(frame, parts, self.networks)
+        if cache is not None:
+            cache.write(frame.digest, computed)
+        return {**frame.known, **computed}
 
 
 NO_GUIDES = Guides()
@@ -98,13 +123,14 @@ NO_GUIDES = Guides()
 
 def guided_terms(output: DetectionOutput, guidance: Guidance, config: DistillationConfig) -> dict[str, LossTerm]:
     """What the guides teach a student, or a teacher its assistant, over a batch's frames with a cloud; 0 without."""
-    frames = guidance.frames
-    teacher = None if guidance.teacher is None else _of_frames(guidance.teacher, frames)
-    assistant = None if guidance.assistant is None else _of_frames(guidance.assistant, frames)
+    output = _of_frames(output, guidance.frames.to(output.bev.device))
+    teacher, assistant = guidance.teacher, guidance.assistant
+    if not len(guidance.frames):  # no guide ran: maps of no frames, whose shapes are those of the output
+        teacher = assistant = GuideMaps(output.bev, output.cls_logits, output.box_codes, output.dir_logits)
     if isinstance(output, StudentOutput):
-        return distillation_terms(_of_frames(output, frames), teacher, assistant, config)
+        return distillation_terms(output, teacher, assistant, config)
     assert teacher is not None, "an assistant is guided by a teacher"
-    return alignment_terms(_of_frames(output, frames), teacher, config)
+    return alignment_terms(output, teacher, config)
 
 
 def _of_frames(output: Output, frames: torch.Tensor) -> Output:

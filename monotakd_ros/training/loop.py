@@ -39,6 +39,8 @@ from monotakd_ros.network.teacher import Teacher
 from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBatch
 from monotakd_ros.training.distributed import ALONE, Processes
 from monotakd_ros.training.frame_cache import TrainingFrame
+from monotakd_ros.training.guide_cache import GuideCache
+from monotakd_ros.training.guide_maps import GuideFrameReader, needed_parts
 from monotakd_ros.training.guides import NO_GUIDES, Guides, guided_terms, require_guides
 from monotakd_ros.training.interrupt import InterruptLatch, StopRequested
 from monotakd_ros.training.losses import LossTerm, depth_terms, shares, total
@@ -85,6 +87,8 @@ class RunOptions:
         sources: names of the sources, for the checkpoints' metadata.
         labels: who labelled the frames, for the checkpoints' metadata; empty where no teacher did.
         processes: that run this together, see `joined_processes`; `device` is this one's.
+        guide_cache: folder of the guides' outputs, read where they are there and kept where they are not; None
+            computes them every time. The numbers are the same.
     """
 
     device: str = "cpu"
@@ -96,6 +100,7 @@ class RunOptions:
     sources: tuple[str, ...] = ()
     labels: Mapping[str, Any] = field(default_factory=dict)
     processes: Processes = ALONE
+    guide_cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -159,9 +164,10 @@ def train_network(
         How the run ended. `out` then holds `last.pt` and, once finished, `final.pt`; with validation frames `best.pt`.
 
     Raises:
-        OutputError: `out` holds something and neither resume nor overwrite is asked for; or it cannot be written.
-        TrainingError: no frames, a loss that is not finite, a resumed run with other settings or guides, or a guide
-            that is missing.
+        OutputError: `out` holds something and neither resume nor overwrite is asked for; or it cannot be
+            written, or the guides' cache cannot.
+        TrainingError: no frames, a loss that is not finite, a resumed run with other settings or guides, a guide that
+            is missing, or a guides' cache of others.
         ConfigError: fp16 on a CPU; a teacher of a config without one.
         CheckpointError: `options.init` or `last.pt` does not fit.
         KeyboardInterrupt: Ctrl-C, after `last.pt` was saved.
@@ -211,7 +217,8 @@ class TrainingRun:
                 _log.info("%s gives no weights for %s: they start random", options.init, ", ".join(kept))
         self.guides = guides
         self._prepare_guides()
-        self.build = BatchBuilder(self.network.head.anchors, config)
+        reader = GuideFrameReader(self.guide_parts, self.guide_cache) if self._taught else None
+        self.build = BatchBuilder(self.network.head.anchors, config, reader)
         split = StepSplit.of(settings, self.processes.count, self.processes.rank)
         self.batches = StepBatches(train_frames, self.build, config, split)
         self.val_frames = val_frames
@@ -234,12 +241,23 @@ class TrainingRun:
             recompute_activations(self.network)
 
     def _prepare_guides(self) -> None:
-        """Check that the guides are those that are needed; bring them to the device."""
+        """Check that the guides are those that are needed; bring them to the device; open their cache."""
         require_guides(self.kind, self.config, self.guides.networks)
         for network in self.guides.networks.values():
             _channels_last(network.to(self.device))
         if not isinstance(self.network, Teacher):
             self.guides.share_plans(self.network)
+        self.guide_parts = needed_parts(self.kind, self.config.training.distillation)
+        self.guide_cache: GuideCache | None = None
+        if self.options.guide_cache is not None and self.guide_parts:
+            amp = self.config.training.amp
+            self.guide_cache = self.guides.open_cache(self.options.guide_cache, amp, self.device)
+
+    @property
+    def _taught(self) -> bool:
+        """Whether there are guides, or a branch of the student's own in their place."""
+        branch = self.kind == STUDENT and self.config.training.distillation.branch_weights
+        return bool(self.guides.networks or branch)
 
     def forward(self, network: Network, frames: FrameBatch) -> DetectionOutput:
         """The forward pass that `losses` takes the output of."""
@@ -254,11 +272,10 @@ class TrainingRun:
         terms = labelled_terms(output, batch, settings)
         if self.kind == STUDENT:
             terms |= depth_terms(output, batch.depth, settings.loss)
-        taught = self.guides.networks or (self.kind == STUDENT and settings.distillation.branch_weights)
-        if not taught:
+        if not self._taught:
             return terms
         with self.precision():
-            guidance = self.guides(batch.frames)
+            guidance = self.guides(batch.guided, self.guide_parts, self.guide_cache)
         return terms | guided_terms(output, guidance, settings.distillation)
 
     def precision(self) -> AbstractContextManager[object]:

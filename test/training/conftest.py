@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from monotakd_ros.config import (
     BevConfig,
     Config,
     DepthConfig,
+    DistillationConfig,
     EncoderConfig,
     GridConfig,
     HeadConfig,
     InputConfig,
     LidarEncoderConfig,
+    ResidualConfig,
     StudentConfig,
     TeacherConfig,
     TrainingConfig,
@@ -33,8 +36,9 @@ from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.boxes import corners_from_boxes
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar, transform_points
-from monotakd_ros.network.checkpoint import build_network, save_checkpoint
+from monotakd_ros.network.checkpoint import Network, build_network, save_checkpoint
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames, training_frame
+from monotakd_ros.training.guides import Guides, load_guides
 
 ANCHORS = (
     AnchorConfig("Car", (3.9, 1.6, 1.56), -1.73, 0.5, 0.35),
@@ -116,6 +120,60 @@ def make_frames():
 def training_frames(tiny_config) -> list[TrainingFrame]:
     settings = tiny_config.student
     return [training_frame(make_frame(index), settings.input, settings.class_names) for index in range(4)]
+
+
+@pytest.fixture(scope="session")
+def sighted() -> Callable[[Network], Network]:
+    """Gives a network a class bias that lets it see objects, as an untrained head does not."""
+
+    def see(network: Network) -> Network:
+        with torch.no_grad():
+            network.head.conv_cls.bias.fill_(-2.0)
+        return network
+
+    return see
+
+
+@pytest.fixture
+def guided_config(tiny_config) -> Config:
+    """The tiny student with a residual branch and every distillation term."""
+    student = replace(
+        tiny_config.student,
+        residual=ResidualConfig("adapted"),
+        bev=replace(tiny_config.student.bev, adaptation_blocks=1),
+    )
+    terms = DistillationConfig(
+        imd_weight=1.0,
+        cmrd_weight=1.0,
+        direct_weight=0.5,
+        logit_cls_weight=2.0,
+        logit_box_weight=2.0,
+        logit_direction_weight=0.4,
+    )
+    return replace(tiny_config, student=student, training=replace(tiny_config.training, distillation=terms))
+
+
+@pytest.fixture
+def guide_folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("guides")
+
+
+@pytest.fixture
+def save_guide(guide_folder, tiny_config, sighted):
+    """Writes a random guide of a config; returns its path."""
+
+    def save(kind: str, config: Config = tiny_config, seed: int = 7, name: str = "") -> Path:
+        torch.manual_seed(seed)
+        path = guide_folder / f"{name or kind}.pt"
+        save_checkpoint(path, sighted(build_network(kind, config)).state_dict(), config, {}, kind)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def guides(guided_config, save_guide) -> Guides:
+    return load_guides("student", guided_config, save_guide("teacher"), save_guide("assistant"))
 
 
 @dataclass

@@ -51,5 +51,5 @@ class TestStepBatches:
 
     def test_a_frame_looks_different_the_next_time(self, tiny_config, training_frames):
         batches = StepBatches(training_frames[:1], builder(tiny_config), tiny_config)
-        images = [frame.image for step in range(2) for frame in batches.prepared(step)]
+        images = [frame.image for step in range(2) for frame in batches.prepared(step)[0]]
         assert not any(np.array_equal(images[0], image) for image in images[1:])

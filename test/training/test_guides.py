@@ -23,21 +23,14 @@ from monotakd_ros.config import (
 )
 from monotakd_ros.config_file import load_config
 from monotakd_ros.errors import CheckpointError, FrameError, TrainingError
-from monotakd_ros.network.checkpoint import build_network, load_checkpoint, save_checkpoint
+from monotakd_ros.network.checkpoint import build_network, load_checkpoint
 from monotakd_ros.network.made_up_batch import make_batch
 from monotakd_ros.shipped import recipe_path
+from monotakd_ros.training.guide_maps import GuideFrame
 from monotakd_ros.training.guides import Guides, guided_terms, load_guides
 from monotakd_ros.training.loop import RunOptions, TrainingRun, train_network
 
-WEIGHTS = {
-    "imd_weight": 1.0,
-    "cmrd_weight": 1.0,
-    "direct_weight": 0.5,
-    "logit_cls_weight": 2.0,
-    "logit_box_weight": 2.0,
-    "logit_direction_weight": 0.4,
-}
-TERMS = [name.removesuffix("_weight") for name in WEIGHTS]
+TERMS = ("imd", "cmrd", "direct", "logit_cls", "logit_box", "logit_direction")
 LIFTED = {"encoder.backbone", "encoder.classifier", "encoder.channel_reduce"}
 TO_THE_MAP = LIFTED | {"collapse", "adaptation"}
 TO_THE_HEAD = TO_THE_MAP | {"residual", "fusion", "bev_backbone"}
@@ -57,49 +50,9 @@ def part_of(parameter: str) -> str:
     return f"{room}.{inside}" if room in ("encoder", "head") else room
 
 
-def sighted(network):
-    """The network with a class bias that lets it see objects, as an untrained head does not."""
-    with torch.no_grad():
-        network.head.conv_cls.bias.fill_(-2.0)
-    return network
-
-
 def with_weights(config: Config, **weights: float) -> Config:
     distillation = replace(DistillationConfig(), **weights)
     return replace(config, training=replace(config.training, distillation=distillation))
-
-
-@pytest.fixture
-def guided_config(tiny_config) -> Config:
-    student = replace(
-        tiny_config.student,
-        residual=ResidualConfig("adapted"),
-        bev=replace(tiny_config.student.bev, adaptation_blocks=1),
-    )
-    return with_weights(replace(tiny_config, student=student), **WEIGHTS)
-
-
-@pytest.fixture
-def guide_folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("guides")
-
-
-@pytest.fixture
-def save_guide(guide_folder, tiny_config):
-    """Writes a random guide of a config; returns its path."""
-
-    def save(kind: str, config: Config = tiny_config, seed: int = 7, name: str = ""):
-        torch.manual_seed(seed)
-        path = guide_folder / f"{name or kind}.pt"
-        save_checkpoint(path, sighted(build_network(kind, config)).state_dict(), config, {}, kind)
-        return path
-
-    return save
-
-
-@pytest.fixture
-def guides(guided_config, save_guide) -> Guides:
-    return load_guides("student", guided_config, save_guide("teacher"), save_guide("assistant"))
 
 
 def states(guides: Guides) -> dict[str, torch.Tensor]:
@@ -115,14 +68,16 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def gradients(repository) -> dict[str, dict[str, bool]]:
+def gradients(repository, sighted) -> dict[str, dict[str, bool]]:
     """Per term: whether each parameter of the small student gets a gradient of it."""
-    config = with_weights(load_config(repository / "config" / "monotakd_small.yaml"), **WEIGHTS)
+    config = with_weights(
+        load_config(repository / "config" / "monotakd_small.yaml"), **{f"{term}_weight": 1.0 for term in TERMS}
+    )
     torch.manual_seed(0)
     student = build_network("student", config).train()
     guides = Guides(*(sighted(build_network(kind, config)) for kind in ("teacher", "assistant")))
     batch = make_batch(config)
-    terms = guided_terms(student(batch, with_residual=True), guides(batch), config.training.distillation)
+    terms = guided_terms(student(batch, with_residual=True), guides([GuideFrame(batch)]), config.training.distillation)
     names, parameters = zip(*student.named_parameters())
     return {
         term: {
@@ -341,8 +296,8 @@ class TestARun:
 
     def test_a_batch_without_any_clouds_field_is_an_error(self, guides, guided_config):
         batch = replace(make_batch(guided_config), points_img=(), points_lidar=())
-        with pytest.raises(FrameError, match="guides needs the LiDAR cloud of every frame"):
-            guides(batch)
+        with pytest.raises(FrameError, match="the teacher needs the LiDAR cloud of every frame"):
+            guides([GuideFrame(batch)])
 
     def test_a_guide_that_gives_no_numbers_stops_the_run(self, guided_config, guides, training_frames, tmp_path):
         with torch.no_grad():
