@@ -484,9 +484,22 @@ class AugmentConfig:
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
+    scale: float = 0.0
+    """The image is enlarged by 1 / (1 + scale) to 1 + scale about a random point. The world stays and the camera matrix
+    follows, so that the lift stays exact; but to a network that is used with one focal length objects then look larger
+    or smaller than their distance says."""
+    crop: float = 0.0
+    """The image window moves by up to this share of its width and height."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.flip_probability <= 1, "training.augment.flip_probability must be in [0, 1]")
+        _require(0 <= self.scale <= 1, "training.augment.scale must be in [0, 1]")
+        _require(0 <= self.crop <= 0.5, "training.augment.crop must be in [0, 0.5]")
+
+    @property
+    def moves_camera(self) -> bool:
+        """Whether a frame's camera is another one each time."""
+        return self.scale > 0 or self.crop > 0
 
 
 @dataclass(frozen=True)
@@ -515,7 +528,8 @@ class TrainingConfig:
     seed: int = 0
     num_workers: int = 0
     lift_plans: int = 512
-    """Calibrations (a mirrored one counts again) whose lift plan is kept; about 4 MB each for the small student."""
+    """Calibrations (a mirrored one counts again) whose lift plan is kept; about 4 MB each for the small student. With
+    `augment.scale` or `crop` none comes back, and only those of a few steps are kept."""
     log_every: int = 20
     validate_every: int = 1000
     checkpoint_every: int = 500
@@ -541,6 +555,11 @@ class TrainingConfig:
         _require(self.learning_rate > 0, "training.learning_rate must be > 0")
         _require(0 <= self.ema_decay < 1, "training.ema_decay must be in [0, 1)")
         _require(0 <= self.validation_fraction < 1, "training.validation_fraction must be in [0, 1)")
+
+    @property
+    def plans_to_keep(self) -> int:
+        """Number of lift plans that are worth their memory."""
+        return min(self.lift_plans, 4 * self.batch_size) if self.augment.moves_camera else self.lift_plans
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from monotakd_ros.network.inherit import start_from
 from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.distributed import Processes, joined_processes
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
+from monotakd_ros.training.guide_maps import require_repeated_frames
 from monotakd_ros.training.guides import NO_GUIDES, asking_weights, load_guides
 from monotakd_ros.training.loop import Progress, RunOptions, train_network
 from monotakd_ros.training.memory_need import check_memory, memory_need
@@ -235,6 +236,8 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
         given[TEACHER] = None  # it only labels
     guides = load_guides(arguments.network, config, **given) if given else NO_GUIDES
     check_memory(memory_need(arguments.network, config, guides.networks), processes.device)
+    if guides.networks and arguments.guide_cache is not None:
+        require_repeated_frames(config.training.augment)
     try:
         caches = processes.in_turn(lambda: _read(arguments.data, arguments, config, processes))
         val_caches = processes.in_turn(lambda: _read(arguments.val_data, arguments, config, processes))

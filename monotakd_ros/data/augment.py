@@ -1,6 +1,7 @@
 """Augmentation of prepared frames: image, camera, points and boxes move together.
 
 The flip mirrors the whole world about the camera's vertical plane, so the flipped frame is an exact frame of its own.
+Zoom and crop (`data.zoom`) change the camera and leave the world.
 Randomness comes from the caller's generator only.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from monotakd_ros.config import AugmentConfig
 from monotakd_ros.data.preprocess import PreparedFrame
+from monotakd_ros.data.zoom import random_zoom
 
 MIRROR_CAM = np.diag([-1.0, 1.0, 1.0, 1.0])
 """cam of the mirrored world from cam: x changes sign."""
@@ -83,7 +85,8 @@ def augment_and_keep_colours(
     mirrored = generator.random() < config.flip_probability
     spread = np.array([config.brightness, config.contrast, config.saturation])
     factors = 1 + spread * generator.uniform(-1, 1, size=3)
-    moved = flip(frame) if mirrored else frame
+    moved = random_zoom(frame, config.scale, config.crop, generator) if config.moves_camera else frame
+    moved = flip(moved) if mirrored else moved
     if not spread.any():
         return moved, moved
     return replace(moved, image=jitter_colour(moved.image, *(float(factor) for factor in factors))), moved

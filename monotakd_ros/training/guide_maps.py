@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from monotakd_ros.config import DistillationConfig
+from monotakd_ros.config import AugmentConfig, DistillationConfig
 from monotakd_ros.data.preprocess import PreparedFrame, collate
+from monotakd_ros.errors import ConfigError
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER
 from monotakd_ros.network.detection_output import DetectionOutput
@@ -38,6 +39,19 @@ def needed_parts(kind: str, config: DistillationConfig) -> tuple[Part, ...]:
         ASSISTANT_BEV: config.assistant_weights,
     }
     return tuple(part for part, terms in wanted.items() if terms)
+
+
+def require_repeated_frames(augment: AugmentConfig) -> None:
+    """Check that guides are shown the same frames again and again, so that what they give is worth keeping.
+
+    Raises:
+        ConfigError: names the settings.
+    """
+    if augment.moves_camera:
+        raise ConfigError(
+            f"training.augment.scale {augment.scale:g} and crop {augment.crop:g} show the guides another image each "
+            "time: what they give cannot be kept; leave out --guide-cache, or set both to 0"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,7 @@ from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBat
 from monotakd_ros.training.distributed import ALONE, Processes
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.guide_cache import GuideCache
-from monotakd_ros.training.guide_maps import GuideFrameReader, needed_parts
+from monotakd_ros.training.guide_maps import GuideFrameReader, needed_parts, require_repeated_frames
 from monotakd_ros.training.guides import NO_GUIDES, Guides, guided_terms, require_guides
 from monotakd_ros.training.interrupt import InterruptLatch, StopRequested
 from monotakd_ros.training.losses import LossTerm, depth_terms, shares, total
@@ -168,7 +168,7 @@ def train_network(
             written, or the guides' cache cannot.
         TrainingError: no frames, a loss that is not finite, a resumed run with other settings or guides, a guide that
             is missing, or a guides' cache of others.
-        ConfigError: fp16 on a CPU; a teacher of a config without one.
+        ConfigError: fp16 on a CPU; a teacher of a config without one; a guides' cache for frames that never come back.
         CheckpointError: `options.init` or `last.pt` does not fit.
         KeyboardInterrupt: Ctrl-C, after `last.pt` was saved.
     """
@@ -210,7 +210,7 @@ class TrainingRun:
         torch.manual_seed(settings.seed)
         self.network: Network = _channels_last(build_network(kind, config).to(self.device))
         if not isinstance(self.network, Teacher):
-            self.network.view_transform.plans.max_plans = settings.lift_plans
+            self.network.view_transform.plans.max_plans = settings.plans_to_keep
         if options.init is not None:
             kept = start_from(self.network, kind, options.init)
             if kept:
@@ -250,6 +250,7 @@ class TrainingRun:
         self.guide_parts = needed_parts(self.kind, self.config.training.distillation)
         self.guide_cache: GuideCache | None = None
         if self.options.guide_cache is not None and self.guide_parts:
+            require_repeated_frames(self.config.training.augment)
             amp = self.config.training.amp
             self.guide_cache = self.guides.open_cache(self.options.guide_cache, amp, self.device)
 

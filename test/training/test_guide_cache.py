@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from monotakd_ros.config import AugmentConfig, DistillationConfig
 from monotakd_ros.data.augment import flip
-from monotakd_ros.errors import OutputError, TrainingError
+from monotakd_ros.errors import ConfigError, OutputError, TrainingError
 from monotakd_ros.network.checkpoint import load_checkpoint
 from monotakd_ros.training.guide_cache import GuideCache, differences, frame_digest, pack_maps, unpack_maps
 from monotakd_ros.training.guide_maps import (
@@ -291,3 +291,12 @@ class TestOthers:
         with pytest.raises(OutputError, match="No space left on device"):
             filled(cache, guides, training_frames[0].prepared, TEACHER_HEAD)
         assert entries(cache.folder) == []
+
+    def test_frames_that_never_come_back(self, train, guided_config, tmp_path):
+        config = with_training(guided_config, augment=AugmentConfig(scale=0.2))
+        with pytest.raises(
+            ConfigError, match=r"augment\.scale 0\.2 and crop 0 .*: what they give cannot be kept; leave out"
+        ):
+            train("run", config=config)
+        assert not (tmp_path / "kept").exists()
+        assert train("run", None, config)
