@@ -8,6 +8,7 @@ are kept, and other settings are refused.
 
 python benchmarks/ablation.py --config config/monotakd_tiny.yaml --data DRIVE... --test-data HELD_OUT... --out OUT
 python benchmarks/ablation.py ... --recipes none direct imd cmrd paper --seeds 0 1 2 --steps 800 --jobs 2
+python benchmarks/ablation.py ... --recipes none paper paper+unlabelled --unlabelled RECORDING...
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ import numpy as np
 from tqdm import tqdm
 
 from monotakd_ros.atomic import atomic_path
-from monotakd_ros.config_file import load_config, to_dict
+from monotakd_ros.config import Config
+from monotakd_ros.config_file import from_dict, load_config, to_dict
 from monotakd_ros.errors import ConfigError, MonotakdError, TrainingError
 from monotakd_ros.evaluation.bootstrap import Resampling, ap_under
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
@@ -147,12 +149,18 @@ def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[R
     runs = []
     for seed in arguments.seeds:
         for recipe in arguments.recipes:
-            settings = train_arguments(arguments, [recipe, *arguments.overlay], arguments.steps, seed)
-            distillation = settings_of(arguments, recipe).training.distillation
-            if distillation.teacher_weights:
+            settings = train_arguments(arguments, layers(arguments, recipe), arguments.steps, seed)
+            training = settings_of(arguments, recipe).training
+            asked = training.distillation
+            unlabelled = training.semi_supervised.unlabelled_fraction > 0
+            if unlabelled:
+                settings += ["--unlabelled", *map(str, arguments.unlabelled)]
+            if asked.teacher_weights or unlabelled:
                 settings += ["--teacher", str(weights["teacher"])]
-            if distillation.assistant_weights:
+            if asked.assistant_weights:
                 settings += ["--assistant", str(weights["assistant"])]
+            if arguments.guide_cache and (asked.teacher_weights or asked.assistant_weights):
+                settings += ["--guide-cache", str(arguments.guide_cache)]
             if start is not None:
                 settings += ["--init", str(start)]
             name = run_name(recipe, seed)
@@ -161,11 +169,16 @@ def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[R
 
 
 def run_name(recipe: str, seed: int) -> str:
-    return f"{Path(recipe).stem}-{seed}"
+    return f"{'+'.join(Path(part).stem for part in recipe.split('+'))}-{seed}"
 
 
-def settings_of(arguments: argparse.Namespace, recipe: str) -> Any:
-    return load_config(arguments.config, *map(recipe_path, [recipe, *arguments.overlay]))
+def layers(arguments: argparse.Namespace, recipe: str) -> list[str]:
+    """What is laid over the config for a row: its parts, joined by +, then what all rows share."""
+    return [*recipe.split("+"), *arguments.overlay]
+
+
+def settings_of(arguments: argparse.Namespace, recipe: str) -> Config:
+    return load_config(arguments.config, *map(recipe_path, layers(arguments, recipe)))
 
 
 def train_arguments(arguments: argparse.Namespace, recipes: Sequence[str], steps: int | None, seed: int) -> list[str]:
@@ -185,7 +198,9 @@ def plan(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything that decides the figures, as plain values."""
     recipes = {name: to_dict(settings_of(arguments, name)) for name in arguments.recipes}
     given = {kind: _checksum(getattr(arguments, kind)) for kind in GUIDES}
-    data = {key: [str(path) for path in getattr(arguments, key)] for key in ("data", "val_data", "test_data")}
+    data = {
+        key: [str(path) for path in getattr(arguments, key)] for key in ("data", "unlabelled", "val_data", "test_data")
+    }
     steps = {"steps": arguments.steps, "guide_steps": arguments.guide_steps}
     return {"recipes": recipes, "guides": given, "init": arguments.init, **data, **steps}
 
@@ -203,8 +218,8 @@ def check_plan(out: Path, wanted: dict[str, Any]) -> None:
     path = out / PLAN_FILE
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
-        differing = [key for key in wanted if key != "recipes" and known.get(key) != wanted[key]]
-        recipes = known["recipes"]
+        differing = [key for key in wanted if key != "recipes" and known.get(key, []) != wanted[key]]
+        recipes = {name: to_dict(from_dict(Config, settings)) for name, settings in known["recipes"].items()}
         differing += [
             name for name in wanted["recipes"] if recipes.get(name, wanted["recipes"][name]) != wanted["recipes"][name]
         ]
@@ -335,9 +350,11 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--config", type=Path, required=True, help="networks and training settings, without distillation")
     add("--overlay", action="append", default=[], metavar="FILE", help="more settings over every recipe")
-    add("--recipes", nargs="+", default=list(RECIPES), metavar="NAME", help="rows; the first is the baseline")
+    add("--recipes", nargs="+", default=list(RECIPES), metavar="NAME", help="rows, parts joined by +; first: baseline")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="to learn from")
+    add("--unlabelled", type=Path, nargs="+", default=[], metavar="SOURCE", help="for rows with unlabelled recordings")
+    add("--guide-cache", type=Path, metavar="DIR", help="keep what the guides give, for all rows")
     add("--val-data", type=Path, nargs="+", default=[], metavar="SOURCE", help="to watch while training")
     add("--test-data", type=Path, nargs="+", required=True, metavar="SOURCE", help="to score on; seen by no run")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of all runs; goes on where it stopped")

@@ -55,6 +55,20 @@ class TestRuns:
         )
         assert settings[settings.index("--steps") + 1] == "9"
 
+    def test_rows_of_several_parts_and_unlabelled_recordings(self, ablation, arguments):
+        given = arguments("--recipes", "none", "none+unlabelled", "paper+unlabelled", "--unlabelled", "u", "v")
+        given.guide_cache, given.seeds = Path("g"), [0]
+        runs = {run.name: run.arguments for run in ablation.student_runs(given, ablation.guide_runs(given))}
+        assert set(runs) == {"none-0", "none+unlabelled-0", "paper+unlabelled-0"}
+        assert "--unlabelled" not in runs["none-0"] and "--guide-cache" not in runs["none-0"]
+        labelled_by_teacher = runs["none+unlabelled-0"]
+        assert "--teacher" in labelled_by_teacher and "--assistant" not in labelled_by_teacher
+        assert "--guide-cache" not in labelled_by_teacher
+        both = list(runs["paper+unlabelled-0"])
+        assert both[both.index("--unlabelled") + 1 :][:2] == ["u", "v"]
+        assert [both[at + 1] for at, word in enumerate(both) if word == "--recipe"] == ["paper", "unlabelled"]
+        assert {"--teacher", "--assistant", "--guide-cache"} <= set(both)
+
     def test_from_scratch(self, ablation, arguments):
         given = arguments("--init", "scratch")
         assert all("--init" not in run.arguments for run in ablation.student_runs(given, ablation.guide_runs(given)))

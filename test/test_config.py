@@ -24,7 +24,9 @@ from monotakd_ros.errors import ConfigError
 from monotakd_ros.shipped import recipe_path
 
 CONFIGS = Path(__file__).resolve().parents[1] / "config"
-RECIPES = sorted(path.stem for path in (CONFIGS / "recipes").glob("*.yaml"))
+UNLABELLED = "unlabelled"
+"""The one recipe that says nothing of distillation, because it goes over another."""
+RECIPES = sorted({path.stem for path in (CONFIGS / "recipes").glob("*.yaml")} - {UNLABELLED})
 NETWORK_FILES = sorted(path.name for path in CONFIGS.glob("*.yaml") if "student" in path.read_text())
 
 
@@ -132,6 +134,16 @@ class TestRecipes:
         }
         assert {name for name, item in asked.items() if "imd_weight" in item.assistant_weights} == {"imd", "paper"}
         assert {name for name, item in asked.items() if item.branch_weights} == {"released_code", "released_history"}
+
+    def test_unlabelled_goes_over_any_other(self):
+        base = CONFIGS / "monotakd_small.yaml"
+        plain, mixed = (
+            load_config(base, recipe_path("paper")),
+            load_config(base, *map(recipe_path, ("paper", UNLABELLED))),
+        )
+        assert mixed.training.semi_supervised.unlabelled_fraction == 0.75
+        off = replace(mixed.training, semi_supervised=plain.training.semi_supervised)
+        assert replace(mixed, training=off) == plain
 
     def test_the_last_one_wins_key_by_key(self, write, tmp_path):
         base = write("{name: x, training: {steps: 7, loss: {depth_weight: 2.0, cls_weight: 3.0}}}")
