@@ -16,6 +16,8 @@ from monotakd_ros.config import DistillationConfig, MapScale
 from monotakd_ros.training.losses import SMOOTH_L1_BETA, HeadOutput, LossTerm
 
 MIN_RMS = 1e-6
+MIN_FILL = 0.01
+"""A teacher's map of a KITTI-like cloud fills 7 % of its entries."""
 
 
 class GuideOutput(HeadOutput, Protocol):
@@ -46,6 +48,9 @@ def map_rms(bev: torch.Tensor) -> torch.Tensor:
 def map_energy(bev: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Mean square (B, 1, 1, 1) of each frame's map (B, C, Y, X), zeros counted, without gradient; 1 for zeros only.
 
+    A map that fills less than `MIN_FILL` counts as if it filled that much: of a frame with a handful of LiDAR points
+    there is little to say, and being wrong about it must not cost more than all other frames.
+
     Args:
         bev: of the guide.
         weight: of each entry, of the same shape; None weighs all alike.
@@ -53,8 +58,10 @@ def map_energy(bev: torch.Tensor, weight: torch.Tensor | None = None) -> torch.T
     squared = bev.detach().float().square()
     if weight is None:
         weight = torch.ones_like(squared)
-    total = weight.sum(dim=(1, 2, 3), keepdim=True).clamp(min=MIN_RMS)
-    energy = (weight * squared).sum(dim=(1, 2, 3), keepdim=True) / total
+    dims = (1, 2, 3)
+    filled = (weight * (squared > 0)).sum(dim=dims, keepdim=True).clamp(min=MIN_RMS)
+    share = filled / weight.sum(dim=dims, keepdim=True).clamp(min=MIN_RMS)
+    energy = (weight * squared).sum(dim=dims, keepdim=True) / filled * share.clamp(min=MIN_FILL)
     return torch.where(energy > MIN_RMS**2, energy, torch.ones_like(energy))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,6 +176,18 @@ def save_guide(guide_folder, tiny_config, sighted):
 @pytest.fixture
 def guides(guided_config, save_guide) -> Guides:
     return load_guides("student", guided_config, save_guide("teacher"), save_guide("assistant"))
+
+
+@pytest.fixture
+def curve_of():
+    """Reads what a run logged, without what the clock has a say in."""
+    timed = {"seconds", "seconds_per_step", "waiting_share"}
+
+    def read(folder: Path) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in (folder / "log.jsonl").open()]
+        return [{key: value for key, value in line.items() if key not in timed} for line in lines]
+
+    return read
 
 
 @dataclass

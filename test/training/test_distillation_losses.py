@@ -138,6 +138,16 @@ class TestMapLoss:
         for guide in (1 + bev(1), bev(1) * (noise(5, FRAMES, CHANNELS, ROWS, COLUMNS) > 1)):
             assert map_loss(0 * bev(0), guide, "rms").item() == pytest.approx(1.0)
 
+    def test_a_guide_that_says_next_to_nothing_does_not_outweigh_the_others(self):
+        guide = torch.zeros(1, 10, 100, 100)
+        guide[0, 0, 0, :10] = 2.0
+        assert map_energy(guide).item() == pytest.approx(4 * 0.01), "1e-4 of the entries count as a hundredth"
+        student = torch.ones_like(guide)
+        guide[0, :, 0] = 2.0
+        full = map_loss(student, guide, "rms").item()
+        guide[0, :, 0, 1:] = 0
+        assert map_loss(student, guide, "rms").item() == pytest.approx(full)
+
     def test_energy_by_hand(self):
         both = torch.cat([map_of(3.0, 0.0, 3.0), map_of(0.0, 0.0, 0.0)])
         assert map_energy(both).flatten().tolist() == [6.0, 1.0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -30,12 +29,7 @@ def in_a_child(work) -> int:
     return child
 
 
-def curve(folder) -> list[dict[str, float]]:
-    lines = [json.loads(line) for line in (folder / "log.jsonl").open()]
-    return [{key: value for key, value in line.items() if not key.startswith("seconds")} for line in lines]
-
-
-def test_killed_in_the_middle_of_anything(tiny_config, training_frames, tmp_path):
+def test_killed_in_the_middle_of_anything(tiny_config, training_frames, tmp_path, curve_of):
     training = replace(tiny_config.training, steps=7, checkpoint_every=1, log_every=1, validate_every=3)
     config = replace(tiny_config, training=training)
 
@@ -63,4 +57,4 @@ def test_killed_in_the_middle_of_anything(tiny_config, training_frames, tmp_path
     train(run)
     weights = [load_checkpoint(tmp_path / name / "final.pt").state_dict for name in ("whole", "run")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-    assert curve(run) == curve(tmp_path / "whole")
+    assert curve_of(run) == curve_of(tmp_path / "whole")
