@@ -57,6 +57,7 @@ class Run:
     network: str
     folder: Path
     arguments: tuple[str, ...]
+    init: Path | None = None
 
     @property
     def weights(self) -> Path:
@@ -70,8 +71,9 @@ class Run:
         """What is left to do: training (from where it stopped), then the report."""
         train = self.folder / "train"
         if self.arguments and not self.weights.is_file():
-            start = "--resume" if (train / "last.pt").is_file() else "--overwrite"
-            yield ["train", self.network, *self.arguments, "--out", str(train), start]
+            begin = ["--overwrite"] if self.init is None else ["--init", str(self.init), "--overwrite"]
+            start = ["--resume"] if (train / "last.pt").is_file() else begin
+            yield ["train", self.network, *self.arguments, "--out", str(train), *start]
         if not self.boxes.is_file():
             data = ["--data", *map(str, test_data)]
             out = ["--out", str(self.folder / "report"), "--resamples", "0", "--pictures", "0", "--device", device]
@@ -133,12 +135,13 @@ def guide_runs(arguments: argparse.Namespace) -> list[Run]:
             if not link.exists():
                 link.symlink_to(given.resolve())
         training: tuple[str, ...] = ()
+        start = None
         if given is None:
             training = tuple(train_arguments(arguments, [ALIGNING], arguments.guide_steps, 0))
         if given is None and kind == "assistant":
-            teacher = str(runs[0].weights)
-            training += ("--teacher", teacher, "--init", teacher)
-        runs.append(Run(kind, kind, folder, training))
+            start = runs[0].weights
+            training += ("--teacher", str(start))
+        runs.append(Run(kind, kind, folder, training, start))
     return runs
 
 
@@ -161,10 +164,8 @@ def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[R
                 settings += ["--assistant", str(weights["assistant"])]
             if arguments.guide_cache and (asked.teacher_weights or asked.assistant_weights):
                 settings += ["--guide-cache", str(arguments.guide_cache)]
-            if start is not None:
-                settings += ["--init", str(start)]
             name = run_name(recipe, seed)
-            runs.append(Run(name, "student", arguments.out / "runs" / name, tuple(settings)))
+            runs.append(Run(name, "student", arguments.out / "runs" / name, tuple(settings), start))
     return runs
 
 

@@ -44,15 +44,14 @@ class TestRuns:
             settings = list(run.arguments)
             assert settings[settings.index("--seed") + 1] == run.name[-1]
             assert settings[settings.index("--steps") + 1] == "7"
-            assert settings[settings.index("--init") + 1].endswith("guides/assistant/train/final.pt")
+            assert str(run.init).endswith("guides/assistant/train/final.pt")
 
     def test_the_assistant_is_trained_with_the_teacher_that_aligns_it(self, ablation, arguments):
         teacher, assistant = ablation.guide_runs(arguments("--guide-steps", "9"))
         assert "--teacher" not in teacher.arguments
         settings = list(assistant.arguments)
-        assert (
-            settings[settings.index("--teacher") + 1] == settings[settings.index("--init") + 1] == str(teacher.weights)
-        )
+        assert settings[settings.index("--teacher") + 1] == str(assistant.init) == str(teacher.weights)
+        assert teacher.init is None
         assert settings[settings.index("--steps") + 1] == "9"
 
     def test_rows_of_several_parts_and_unlabelled_recordings(self, ablation, arguments):
@@ -71,7 +70,7 @@ class TestRuns:
 
     def test_from_scratch(self, ablation, arguments):
         given = arguments("--init", "scratch")
-        assert all("--init" not in run.arguments for run in ablation.student_runs(given, ablation.guide_runs(given)))
+        assert all(run.init is None for run in ablation.student_runs(given, ablation.guide_runs(given)))
 
     def test_what_is_done_is_kept_and_what_was_begun_goes_on(self, ablation, arguments):
         run = ablation.student_runs(arguments(), ablation.guide_runs(arguments()))[0]
@@ -80,9 +79,12 @@ class TestRuns:
             return [(command[0], command[-1]) for command in run.commands([Path("b")], "cpu")]
 
         assert [verb for verb, _ in verbs()] == ["train", "evaluate"] and verbs()[0][1] == "--overwrite"
+        first = next(run.commands([Path("b")], "cpu"))
+        assert first[first.index("--init") + 1] == str(run.init)
         (run.folder / "train").mkdir(parents=True)
         (run.folder / "train" / "last.pt").touch()
         assert verbs()[0] == ("train", "--resume")
+        assert "--init" not in next(run.commands([Path("b")], "cpu")), "a resumed run has its start already"
         run.weights.touch()
         assert [verb for verb, _ in verbs()] == ["evaluate"]
         run.boxes.parent.mkdir()
