@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.config import Config
 from monotakd_ros.errors import ConfigError, OutputError
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER
@@ -53,7 +54,7 @@ class Stage:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `train all` has beside the arguments of every network."""
     add = parser.add_argument
-    add("--guide-steps", type=int, metavar="N", help="optimiser steps of teacher and assistant (default: the config's)")
+    add("--guide-steps", type=positive_int, metavar="N", help="steps of teacher and assistant (default: as --steps)")
     add("--from-scratch", action="store_true", help="start every network from random weights")
     for guide in (TEACHER, ASSISTANT):
         add(f"--{guide}", type=Path, metavar="CKPT", help=f"take this {guide} instead of training one")
@@ -126,7 +127,7 @@ def stage_arguments(arguments: argparse.Namespace, stage: Stage) -> argparse.Nam
         "init": None if begun else stage.init,
         "resume": begun,
         "overwrite": not begun,
-        "steps": arguments.steps if stage.network == STUDENT else arguments.guide_steps,
+        "steps": arguments.steps if stage.network == STUDENT else arguments.guide_steps or arguments.steps,
         TEACHER: stage.guides.get(TEACHER),
         ASSISTANT: stage.guides.get(ASSISTANT),
         "unlabelled": arguments.unlabelled if stage.network == STUDENT else [],

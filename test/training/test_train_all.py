@@ -90,6 +90,16 @@ class TestStages:
             stages_of(config)
 
 
+@pytest.mark.parametrize(("given", "guides"), [({}, None), ({"steps": 7}, 7), ({"steps": 7, "guide_steps": 3}, 3)])
+def test_guides_take_as_many_steps_as_the_student_unless_told_otherwise(tmp_path, given, guides):
+    arguments = argparse.Namespace(
+        **{"resume": False, "cache": None, "out": tmp_path, "unlabelled": [], "steps": None, "guide_steps": None}
+        | given
+    )
+    steps = {kind: train_all.stage_arguments(arguments, stage(kind)).steps for kind in ("teacher", "student")}
+    assert steps == {"teacher": guides, "student": given.get("steps")}
+
+
 @pytest.fixture
 def command(monkeypatch, tmp_path, fake_source, tiny_config):
     """Runs `monotakd train all` on a made-up source with all terms on; returns the exit code."""
