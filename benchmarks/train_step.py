@@ -32,9 +32,10 @@ from monotakd_ros.network.made_up_batch import made_up_cloud
 from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.guides import Guides
-from monotakd_ros.training.loop import RunOptions, TrainingRun
+from monotakd_ros.training.loop import TrainingRun
 from monotakd_ros.training.losses import total
 from monotakd_ros.training.optim import set_learning_rate
+from monotakd_ros.training.run_options import RunOptions
 
 BOXES_PER_FRAME = 12
 POINTS_PER_FRAME = 18000

@@ -8,8 +8,8 @@ from typing import Any
 
 from monotakd_ros.atomic import atomic_path
 from monotakd_ros.config import Config
-from monotakd_ros.training.loop import RunResult
 from monotakd_ros.training.run_folder import CURVES_FILE, FINAL_FILE
+from monotakd_ros.training.run_options import RunResult
 from monotakd_ros.training.run_summary import read_log, summarize, write_summary
 from monotakd_ros.visualization.training_curves import draw_training_curves
 

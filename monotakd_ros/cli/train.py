@@ -39,9 +39,10 @@ from monotakd_ros.training.distributed import Processes, joined_processes
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.guide_maps import require_repeated_frames
 from monotakd_ros.training.guides import NO_GUIDES, asking_weights, load_guides
-from monotakd_ros.training.loop import Progress, RunOptions, train_network
+from monotakd_ros.training.loop import train_network
 from monotakd_ros.training.memory_need import check_memory, memory_need
 from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, check_run_folder, load_state
+from monotakd_ros.training.run_options import Progress, RunOptions
 
 _log = logging.getLogger(__name__)
 

@@ -11,12 +11,11 @@ import logging
 import math
 import signal
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +36,6 @@ from monotakd_ros.network.inherit import start_from
 from monotakd_ros.network.precision import autocast, check_amp
 from monotakd_ros.network.teacher import Teacher
 from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBatch
-from monotakd_ros.training.distributed import ALONE, Processes
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.guide_cache import GuideCache
 from monotakd_ros.training.guide_maps import GuideFrameReader, needed_parts, require_repeated_frames
@@ -56,7 +54,8 @@ from monotakd_ros.training.run_folder import (
     open_run_folder,
     save_state,
 )
-from monotakd_ros.training.run_log import NoLog, RunLog
+from monotakd_ros.training.run_log import NoLog, RunLog, StepFigures
+from monotakd_ros.training.run_options import PLAIN_RUN, Progress, RunOptions, RunResult
 from monotakd_ros.training.semi_supervised_losses import labelled_terms
 from monotakd_ros.training.shared_norm import share_batch_statistics
 from monotakd_ros.training.step_split import StepSplit
@@ -64,77 +63,10 @@ from monotakd_ros.training.validation import validate
 
 _log = logging.getLogger(__name__)
 
-Item = TypeVar("Item")
-
 NO_SCORE = -1.0
 _DROPOUT_STREAM = 2
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """What torchrun may send to its processes when it is told to stop."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run, as opposed to what to train.
-
-    Attributes:
-        device: "cpu", "cuda" or "cuda:N".
-        resume: go on from `last.pt`.
-        overwrite: replace a run that is there.
-        stop_at: stop after this step as if interrupted, to be resumed; None runs to the end.
-        init: checkpoint to start from, of the same network or one that shares parts with it (see `network.inherit`);
-            None starts from random weights.
-        data: what identifies the frames (plain values), checked on resume.
-        sources: names of the sources, for the checkpoints' metadata.
-        labels: who labelled the frames, for the checkpoints' metadata; empty where no teacher did.
-        processes: that run this together, see `joined_processes`; `device` is this one's.
-        guide_cache: folder of the guides' outputs, read where they are there and kept where they are not; None
-            computes them every time. The numbers are the same.
-    """
-
-    device: str = "cpu"
-    resume: bool = False
-    overwrite: bool = False
-    stop_at: int | None = None
-    init: Path | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
-    sources: tuple[str, ...] = ()
-    labels: Mapping[str, Any] = field(default_factory=dict)
-    processes: Processes = ALONE
-    guide_cache: Path | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One finished step, for a progress bar.
-
-    Attributes:
-        step: number of steps done.
-        steps: number of steps of the whole run.
-        figures: `loss`, one `loss_NAME` per term, `learning_rate`, `gradient_norm`.
-        validation: figures of the latest validation; empty before the first.
-    """
-
-    step: int
-    steps: int
-    figures: Mapping[str, float]
-    validation: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended.
-
-    Attributes:
-        step: number of steps done.
-        finished: whether that is all of them.
-        validation: figures of the latest validation; empty without validation frames.
-        best_score: highest validation score, or -1.
-    """
-
-    step: int
-    finished: bool
-    validation: Mapping[str, float]
-    best_score: float
 
 
 def train_network(
@@ -143,7 +75,7 @@ def train_network(
     train_frames: Sequence[TrainingFrame],
     val_frames: Sequence[TrainingFrame],
     out: Path,
-    options: RunOptions = RunOptions(),
+    options: RunOptions = PLAIN_RUN,
     on_step: Callable[[Progress], None] | None = None,
     guides: Guides = NO_GUIDES,
 ) -> RunResult:
@@ -196,7 +128,7 @@ class TrainingRun:
         train_frames: Sequence[TrainingFrame],
         val_frames: Sequence[TrainingFrame],
         out: Path,
-        options: RunOptions = RunOptions(),
+        options: RunOptions = PLAIN_RUN,
         guides: Guides = NO_GUIDES,
     ) -> None:
         self.kind = kind
@@ -289,7 +221,7 @@ class TrainingRun:
         last = settings.steps if self.options.stop_at is None else min(self.options.stop_at, settings.steps)
         begun_at = self.step
         log = RunLog(self.out, self.step) if self.processes.first else NoLog()
-        window = _Window()
+        window = StepFigures()
         try:
             for batches in window.timing_the_wait(self._batches_of_steps(last)):
                 figures = self.take_step(*batches)
@@ -491,43 +423,6 @@ def _channels_last(network: Network) -> Network:
         if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
             module.to(memory_format=torch.channels_last)
     return network
-
-
-class _Window:
-    """Mean of the figures of several steps, the seconds they took, and the share of these spent waiting for data."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        self._sums: dict[str, float] = defaultdict(float)
-        self._count = 0
-        self._waited = 0.0
-        self._start = time.perf_counter()
-
-    def timing_the_wait(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The same items; how long each takes to come counts as waiting."""
-        iterator = iter(items)
-        while True:
-            start = time.perf_counter()
-            try:
-                item = next(iterator)
-            except StopIteration:
-                return
-            self._waited += time.perf_counter() - start
-            yield item
-
-    def add(self, figures: Mapping[str, float]) -> None:
-        for name, value in figures.items():
-            self._sums[name] += value
-        self._count += 1
-
-    def mean(self) -> dict[str, float]:
-        seconds = time.perf_counter() - self._start
-        return {name: value / self._count for name, value in self._sums.items()} | {
-            "seconds_per_step": seconds / self._count,
-            "waiting_share": self._waited / seconds,
-        }
 
 
 def _grad_scaler(enabled: bool) -> Any:

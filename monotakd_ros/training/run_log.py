@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from monotakd_ros.atomic import atomic_path
 from monotakd_ros.errors import OutputError
 from monotakd_ros.training.run_folder import LOG_FILE, TENSORBOARD_DIR
 
 _log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 
 class RunLog:
@@ -81,3 +85,40 @@ def _summary_writer(folder: Path, step: int) -> Any:
         _log.info("no TensorBoard log: install `tensorboard` to get one; %s has the same figures", LOG_FILE)
         return None
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+
+class StepFigures:
+    """Mean of the figures of several steps, the seconds they took, and the share of these spent waiting for data."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self._sums: dict[str, float] = defaultdict(float)
+        self._count = 0
+        self._waited = 0.0
+        self._start = time.perf_counter()
+
+    def timing_the_wait(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items; how long each takes to come counts as waiting."""
+        iterator = iter(items)
+        while True:
+            start = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - start
+            yield item
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            self._sums[name] += value
+        self._count += 1
+
+    def mean(self) -> dict[str, float]:
+        seconds = time.perf_counter() - self._start
+        return {name: value / self._count for name, value in self._sums.items()} | {
+            "seconds_per_step": seconds / self._count,
+            "waiting_share": self._waited / seconds,
+        }

@@ -15,7 +15,8 @@ from torch import nn
 from monotakd_ros.errors import MonotakdError
 from monotakd_ros.training.distributed import Processes, joined_processes
 from monotakd_ros.training.guides import load_guides
-from monotakd_ros.training.loop import RunOptions, TrainingRun, train_network
+from monotakd_ros.training.loop import TrainingRun, train_network
+from monotakd_ros.training.run_options import RunOptions
 from monotakd_ros.training.shared_norm import share_batch_statistics
 
 

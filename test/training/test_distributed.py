@@ -21,7 +21,8 @@ from monotakd_ros.errors import ConfigError, TrainingError
 from monotakd_ros.network.checkpoint import build_network, load_checkpoint, save_checkpoint
 from monotakd_ros.training.distributed import joined_processes
 from monotakd_ros.training.guides import load_guides
-from monotakd_ros.training.loop import RunOptions, TrainingRun, train_network
+from monotakd_ros.training.loop import TrainingRun, train_network
+from monotakd_ros.training.run_options import RunOptions
 
 SCRIPT = Path(__file__).with_name("run_of_two.py")
 SITES = {"whole": 7, "one_each": 2, "a_single": 1, "none": 0}

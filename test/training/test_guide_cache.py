@@ -27,7 +27,8 @@ from monotakd_ros.training.guide_maps import (
     needed_parts,
 )
 from monotakd_ros.training.guides import load_guides
-from monotakd_ros.training.loop import RunOptions, TrainingRun, train_network
+from monotakd_ros.training.loop import TrainingRun, train_network
+from monotakd_ros.training.run_options import RunOptions
 
 CPU = torch.device("cpu")
 

@@ -28,7 +28,8 @@ from monotakd_ros.network.made_up_batch import make_batch
 from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.guide_maps import GuideFrame
 from monotakd_ros.training.guides import Guides, guided_terms, load_guides
-from monotakd_ros.training.loop import RunOptions, TrainingRun, train_network
+from monotakd_ros.training.loop import TrainingRun, train_network
+from monotakd_ros.training.run_options import RunOptions
 
 TERMS = ("imd", "cmrd", "direct", "logit_cls", "logit_box", "logit_direction")
 LIFTED = {"encoder.backbone", "encoder.classifier", "encoder.channel_reduce"}

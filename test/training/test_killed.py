@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from monotakd_ros.network.checkpoint import load_checkpoint
-from monotakd_ros.training.loop import RunOptions, train_network
+from monotakd_ros.training.loop import train_network
 from monotakd_ros.training.run_folder import STATE_FILE
+from monotakd_ros.training.run_options import RunOptions
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 LIMIT_S = 60.0

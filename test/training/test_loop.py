@@ -11,7 +11,8 @@ from monotakd_ros.config import AugmentConfig, ResidualConfig
 from monotakd_ros.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from monotakd_ros.network.checkpoint import load_checkpoint, load_network
 from monotakd_ros.training.batches import StepBatches
-from monotakd_ros.training.loop import RunOptions, train_network
+from monotakd_ros.training.loop import train_network
+from monotakd_ros.training.run_options import RunOptions
 
 
 def with_training(config, **changes):
