@@ -149,6 +149,7 @@ def run_all(arguments: argparse.Namespace) -> int:
     with _together(arguments.device) as processes:
         if processes.first:
             train_all.check_place(arguments)
+            train_all.check_given(arguments, config)
         processes.wait()
         say = print if processes.first else lambda line: None
         return train_all.run_stages(arguments, config, lambda stage: _train(stage, processes), say)

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monotakd_ros.cli.argument_types import positive_int
+from monotakd_ros.cli.unlabelled_sources import check_labelling_teacher
 from monotakd_ros.config import Config
 from monotakd_ros.errors import ConfigError, OutputError
-from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER
-from monotakd_ros.training.guides import asking_weights
+from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network, load_checkpoint
+from monotakd_ros.network.inherit import start_from
+from monotakd_ros.training.guide_maps import require_repeated_frames
+from monotakd_ros.training.guides import asking_weights, check_agreement
 from monotakd_ros.training.run_folder import CACHE_DIR, FINAL_FILE, STATE_FILE
 
 DESCRIPTION = """\
@@ -103,17 +106,43 @@ def check_place(arguments: argparse.Namespace) -> None:
         )
 
 
+def check_given(arguments: argparse.Namespace, config: Config) -> None:
+    """Check, before the first stage, what only a later one reads.
+
+    Raises:
+        CheckpointError: given weights are unreadable, or not such as the stage needs.
+        ConfigError: a guides' cache for frames that never come back.
+    """
+    asked = [asking_weights(stage.network, config) for stage in stages(arguments, config)]
+    taught = {kind: any(weights.get(kind) for weights in asked) for kind in (TEACHER, ASSISTANT)}
+    if arguments.guide_cache is not None and any(taught.values()):
+        require_repeated_frames(config.training.augment)
+    for kind, needed in taught.items():
+        path = getattr(arguments, kind)
+        if path is not None and needed:
+            check_agreement(path, kind, load_checkpoint(path, kind).config, config)
+    if arguments.teacher is not None and arguments.unlabelled:
+        check_labelling_teacher(arguments.teacher, config)
+    if arguments.init is not None:
+        start_from(build_network(STUDENT, config), STUDENT, arguments.init)
+
+
 def run_stages(
     arguments: argparse.Namespace,
     config: Config,
     train: Callable[[argparse.Namespace], int],
     say: Callable[[str], None],
 ) -> int:
-    """Train every stage with `train`, the function behind `monotakd train NETWORK`; tells each to `say`."""
+    """Train every stage with `train`, the function behind `monotakd train NETWORK`; tells each to `say`.
+
+    Ends with a stage that was told to stop before its last step.
+    """
     plan = list(stages(arguments, config))
     for number, stage in enumerate(plan, start=1):
         say(f"== {stage.network} ({number} of {len(plan)}): {stage.out}")
         train(stage_arguments(arguments, stage))
+        if not (stage.out / FINAL_FILE).is_file():  # --stop-at
+            break
     return 0
 
 

@@ -163,6 +163,40 @@ def test_a_stage_that_was_stopped_goes_on_and_ends_the_same(command, tmp_path, m
     assert files(tmp_path / "run").keys() == whole.keys()
 
 
+def test_told_to_stop_it_stops_at_the_first_stage_that_is_not_done(command, tmp_path, capsys):
+    assert command("--guide-steps", "2", "--stop-at", "1") == 0
+    out = capsys.readouterr().out
+    assert "stopped after step 1; continue with --resume" in out and "== assistant" not in out
+    assert sorted(item.name for item in (tmp_path / "run").iterdir()) == ["cache", "teacher"]
+
+
+class TestBeforeTheFirstStage:
+    @pytest.fixture
+    def refused(self, command, tmp_path, capsys):
+        """Runs the command, which has to fail without training anything; returns the message."""
+
+        def run(*arguments: str) -> str:
+            assert command(*arguments) == 1
+            assert not (tmp_path / "run").exists()
+            return capsys.readouterr().err
+
+        return run
+
+    def test_a_start_of_the_student(self, refused):
+        assert "nothing.pt: expected a checkpoint file, found nothing" in refused("--init", "nothing.pt")
+
+    def test_guides_of_other_networks(self, refused, save_guide, tiny_config):
+        wide = replace(tiny_config.student, input=replace(tiny_config.student.input, width=256))
+        other = save_guide("assistant", replace(tiny_config, student=wide))
+        assert "input camera: expected (128, 64, 70.0" in refused("--assistant", str(other))
+        assert "expected teacher weights, got assistant weights" in refused("--teacher", str(other))
+
+    def test_a_cache_of_guides_for_frames_that_never_come_back(self, refused, tmp_path):
+        (tmp_path / "crop.yaml").write_text("training: {augment: {crop: 0.1}}")
+        message = refused("--guide-cache", str(tmp_path / "guides"), "--recipe", str(tmp_path / "crop.yaml"))
+        assert "leave out --guide-cache" in message
+
+
 def test_resume_and_init_exclude_each_other(command, capsys):
     assert command("--resume", "--init", "x.pt") == 1
     assert "give one of them" in capsys.readouterr().err
