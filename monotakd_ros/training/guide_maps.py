@@ -41,6 +41,13 @@ def needed_parts(kind: str, config: DistillationConfig) -> tuple[Part, ...]:
     return tuple(part for part, terms in wanted.items() if terms)
 
 
+def asked_of_forward(kind: str, config: DistillationConfig) -> dict[str, bool]:
+    """Arguments of the trained network's forward pass by which it also gives the maps that only the terms read."""
+    if kind != STUDENT:
+        return {}
+    return {"with_residual": config.cmrd_weight > 0, "with_assistant": bool(config.branch_weights)}
+
+
 def require_repeated_frames(augment: AugmentConfig) -> None:
     """Check that guides are shown the same frames again and again, so that what they give is worth keeping.
 

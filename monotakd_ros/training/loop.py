@@ -38,7 +38,12 @@ from monotakd_ros.network.teacher import Teacher
 from monotakd_ros.training.batches import BatchBuilder, StepBatches, TrainingBatch
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.guide_cache import GuideCache
-from monotakd_ros.training.guide_maps import GuideFrameReader, needed_parts, require_repeated_frames
+from monotakd_ros.training.guide_maps import (
+    GuideFrameReader,
+    asked_of_forward,
+    needed_parts,
+    require_repeated_frames,
+)
 from monotakd_ros.training.guides import NO_GUIDES, Guides, guided_terms, require_guides
 from monotakd_ros.training.interrupt import InterruptLatch, StopRequested
 from monotakd_ros.training.losses import LossTerm, depth_terms, shares, total
@@ -194,10 +199,7 @@ class TrainingRun:
 
     def forward(self, network: Network, frames: FrameBatch) -> DetectionOutput:
         """The forward pass that `losses` takes the output of."""
-        settings = self.config.training.distillation
-        if self.kind != STUDENT:
-            return network(frames)
-        return network(frames, with_residual=settings.cmrd_weight > 0, with_assistant=bool(settings.branch_weights))
+        return network(frames, **asked_of_forward(self.kind, self.config.training.distillation))
 
     def losses(self, output: DetectionOutput, batch: TrainingBatch) -> dict[str, LossTerm]:
         """The named terms of one batch; where there are guides, these are run here."""

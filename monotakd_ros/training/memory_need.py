@@ -18,9 +18,10 @@ from torch import nn
 
 from monotakd_ros.config import Config
 from monotakd_ros.errors import TrainingError
-from monotakd_ros.network.checkpoint import STUDENT, build_network
+from monotakd_ros.network.checkpoint import build_network
 from monotakd_ros.network.made_up_batch import make_batch
 from monotakd_ros.network.precision import autocast
+from monotakd_ros.training.guide_maps import asked_of_forward
 from monotakd_ros.training.recomputation import recompute_activations
 
 _log = logging.getLogger(__name__)
@@ -88,13 +89,9 @@ def _kept_for_backward(kind: str, network: nn.Module, config: Config) -> int:
     batch = make_batch(config)
     amp = "bf16" if config.training.amp == "fp16" else config.training.amp  # of the same size, and CPUs have it
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), autocast(amp, torch.device("cpu")):
-        output = network(batch, with_residual=True) if kind == STUDENT and _has_residual(config) else network(batch)
+        output = network(batch, **asked_of_forward(kind, config.training.distillation))
     assert output.bev.requires_grad, "a forward pass in training"
     return sum(kept.values())
-
-
-def _has_residual(config: Config) -> bool:
-    return config.student.residual is not None and config.training.distillation.cmrd_weight > 0
 
 
 def free_memory(device: torch.device | str) -> int | None:

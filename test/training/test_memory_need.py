@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from monotakd_ros.config import DistillationConfig, ResidualConfig
 from monotakd_ros.errors import ConfigError, TrainingError
 from monotakd_ros.network.checkpoint import build_network
 from monotakd_ros.training.memory_need import GIB, MemoryNeed, check_memory, free_memory, memory_need
@@ -38,6 +39,14 @@ def test_larger_images_need_more_and_half_precision_less(tiny_config):
     assert memory_need("student", half).frame < plain
     fp16 = replace(tiny_config, training=replace(tiny_config.training, amp="fp16"))
     assert memory_need("student", fp16).frame == memory_need("student", half).frame
+
+
+def test_an_assistant_of_the_students_own_counts(tiny_config):
+    student = replace(tiny_config.student, residual=ResidualConfig("off", assistant_branch=True))
+    beside = replace(tiny_config, student=student)
+    terms = DistillationConfig(assistant="branch", imd_weight=1.0)
+    taught = replace(beside, training=replace(beside.training, distillation=terms))
+    assert memory_need("student", taught).frame > 1.05 * memory_need("student", beside).frame
 
 
 def test_it_counts_what_the_backward_pass_reads(monkeypatch, tiny_config):
