@@ -294,7 +294,7 @@ def _label(
     caches: Sequence[FrameCache], arguments: argparse.Namespace, config: Config, processes: Processes
 ) -> TeacherLabelled:
     root = arguments.cache or arguments.out / CACHE_DIR
-    found = label_recordings(caches, arguments.teacher, config, root, processes.device)
+    found = label_recordings(caches, arguments.teacher, config, root, processes.device, silent=not processes.first)
     if processes.first and not arguments.resume:
         report_quality(found)
     return found

@@ -19,7 +19,7 @@ from monotakd_ros.provenance import CheckpointName
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame
 from monotakd_ros.training.mixed_frames import MixedFrames
 from monotakd_ros.training.pseudo_label_quality import pseudo_label_quality
-from monotakd_ros.training.pseudo_labels import PseudoLabelledFrames, sum_counts
+from monotakd_ros.training.pseudo_labels import PseudoLabelledFrames, PseudoLabels, sum_counts
 from monotakd_ros.training.teacher_labels import LabellingTeacher, check_classes, teacher_labels
 
 _log = logging.getLogger(__name__)
@@ -132,9 +132,16 @@ def _overlap(a: Path, b: Path) -> bool:
 
 
 def label_recordings(
-    caches: Sequence[FrameCache], checkpoint: Path, config: Config, root: Path, device: torch.device | str
+    caches: Sequence[FrameCache],
+    checkpoint: Path,
+    config: Config,
+    root: Path,
+    device: torch.device | str,
+    silent: bool = False,
 ) -> TeacherLabelled:
-    """Let the teacher label the recordings, as far as their labels do not lie in `root` already; tell how it went.
+    """Let the teacher label the recordings, as far as their labels do not lie in `root` already.
+
+    Tells how it went, unless `silent`: of several processes one tells it.
 
     Raises:
         SourceError: labels that lie there are damaged.
@@ -145,16 +152,21 @@ def label_recordings(
     recordings = []
     for cache in caches:
         name = Path(cache.report.path).name
-        with tqdm(total=len(cache), desc=f"labelling {name}", unit="frame", leave=False) as bar:
+        with tqdm(total=len(cache), desc=f"labelling {name}", unit="frame", leave=False, disable=silent) as bar:
             labels, path = teacher_labels(cache, teacher, root, lambda number, bar=bar: bar.update(number - bar.n))
-        counts = ", ".join(
-            f"{count['labels']} {kind} (+{count['uncertain']} uncertain)" for kind, count in labels.counts().items()
-        )
-        print(f"{name}: {counts}; {labels.frames_without_label()} of {len(cache)} frames without a label: {path}")
+        if not silent:
+            print(f"{name}: {_in_words(labels)}: {path}")
         recordings.append(PseudoLabelledFrames(cache, labels))
     labelled = TeacherLabelled(teacher.name, recordings)
     _warn_of_missing_classes(labelled.counts(), config)
     return labelled
+
+
+def _in_words(labels: PseudoLabels) -> str:
+    counts = ", ".join(
+        f"{count['labels']} {kind} (+{count['uncertain']} uncertain)" for kind, count in labels.counts().items()
+    )
+    return f"{counts}; {labels.frames_without_label()} of {len(labels.frames)} frames without a label"
 
 
 def _warn_of_missing_classes(counts: Mapping[str, Mapping[str, float]], config: Config) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 import yaml
 
+from monotakd_ros.cli.unlabelled_sources import label_recordings
 from monotakd_ros.config import ClassThreshold, DistillationConfig, SemiSupervisedConfig
 from monotakd_ros.config_file import to_dict
 from monotakd_ros.network.checkpoint import load_checkpoint
@@ -86,6 +88,16 @@ class TestARun:
         assert semi("--steps", "1", more=(bare,)) == 0
         a, b = (final_of(run).state_dict for run in (with_labels, tmp_path / "run"))
         assert all(torch.equal(a[key], b[key]) for key in a)
+
+    def test_one_of_several_processes_tells_how_labelling_went(
+        self, cached_unlabelled, write_config, save_teacher, tmp_path, capsys
+    ):
+        config = write_config()
+        label = partial(label_recordings, [cached_unlabelled()], save_teacher(config), config, tmp_path, "cpu")
+        assert len(label(silent=True).recordings) == 1
+        assert capsys.readouterr() == ("", "")
+        label()
+        assert "of 4 frames without a label" in capsys.readouterr().out
 
     def test_the_teacher_may_guide_too(self, semi, write_config, tmp_path, caplog):
         write_config(DistillationConfig(logit_cls_weight=1.0))
