@@ -230,7 +230,7 @@ class TrainingRun:
                 window.add(figures)
                 if on_step is not None:
                     on_step(Progress(self.step, settings.steps, figures, self.validation))
-                if self.step % settings.log_every == 0:
+                if self.step % settings.log_every == 0 or self.step == settings.steps:
                     log.write("train", self.step, window.mean())
                     window.clear()
                 if self.step % settings.checkpoint_every == 0:

@@ -284,3 +284,9 @@ def test_the_log_tells_the_share_of_time_spent_waiting_for_data(tiny_config, tra
     assert all(0 < line["waiting_share"] < 1 for line in quick + slow_run)
     for line in slow_run:
         assert line["waiting_share"] * line["seconds_per_step"] >= 0.3
+
+
+def test_the_last_steps_are_logged_too(tiny_config, training_frames, tmp_path, curve_of):
+    config = replace(tiny_config, training=replace(tiny_config.training, steps=3, log_every=2))
+    train_network("student", config, training_frames, [], tmp_path)
+    assert [line["step"] for line in curve_of(tmp_path)] == [2, 3]

@@ -161,7 +161,7 @@ class TestTrainStudent:
         assert command("--steps", "1", source=fake_source(10)) == 0
         assert "9 frames to learn from, 1 to validate on" in capsys.readouterr().out
         lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
-        assert [line["kind"] for line in lines] == ["validation"]
+        assert [line["kind"] for line in lines] == ["train", "validation"]
 
     def test_a_shared_cache_is_read_once(self, command, tmp_path, fake_source):
         source = fake_source()
