@@ -20,7 +20,7 @@ from monotakd_ros.training.run_folder import CACHE_DIR, FINAL_FILE, STATE_FILE
 DESCRIPTION = """\
 Train what a recipe asks for, stage by stage: the teacher on LiDAR; the assistant on camera and LiDAR depth, starting
 from the teacher's head; the student, starting from the assistant's trunk. Each is frozen before it teaches. A recipe
-without distillation trains the student alone.
+without distillation trains the student alone. --init is the student's start, --stop-at holds for each stage.
 
 RUN then holds teacher/, assistant/ and student/, each as `monotakd train NETWORK` leaves it, and the cache of frames
 that they share. The detector is RUN/student/final.pt.

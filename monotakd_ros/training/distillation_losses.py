@@ -83,8 +83,8 @@ def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale
 
     The divisor (`map_energy`, frame by frame) is the guide's alone: the student cannot shrink the loss by shrinking or
     stretching its map, and gets the full gradient. A silent student costs 1, whether the guide's map is dense, as an
-    assistant's, or nearly empty, as a teacher's: one weight means the same for both. With `min_max` both sides are
-    brought to 0..1 and detached: a figure, no gradient.
+    assistant's, or sparse, as a teacher's (less below `MIN_FILL`): one weight means the same for both. With `min_max`
+    both sides are brought to 0..1 and detached: a figure, no gradient.
 
     Args:
         student_bev: F^S.
