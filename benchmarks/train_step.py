@@ -23,10 +23,10 @@ import torch
 
 from monotakd_ros.config import Config
 from monotakd_ros.config_file import load_config
-from monotakd_ros.data.preprocess import PreparedFrame
+from monotakd_ros.data.preprocess import PreparedFrame, project_cloud
 from monotakd_ros.frame import Labels3D
 from monotakd_ros.geometry.camera import CameraModel
-from monotakd_ros.geometry.transforms import nominal_cam_T_lidar, transform_points
+from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
 from monotakd_ros.network.checkpoint import ASSISTANT, TEACHER, build_network
 from monotakd_ros.network.made_up_batch import made_up_cloud
 from monotakd_ros.shipped import recipe_path
@@ -38,7 +38,6 @@ from monotakd_ros.training.optim import set_learning_rate
 from monotakd_ros.training.run_options import RunOptions
 
 BOXES_PER_FRAME = 12
-POINTS_PER_FRAME = 18000
 
 
 def made_up_frame(config: Config, index: int) -> TrainingFrame:
@@ -54,9 +53,7 @@ def made_up_frame(config: Config, index: int) -> TrainingFrame:
     boxes[:, 2:6] = [-1.0, 3.9, 1.6, 1.5]
     boxes[:, 6] = generator.uniform(-np.pi, np.pi, BOXES_PER_FRAME)
     size = [camera.width, camera.height]
-    points = np.column_stack(
-        [generator.uniform(0, 1, (POINTS_PER_FRAME, 2)) * size, generator.uniform(2, 60, POINTS_PER_FRAME)]
-    )
+    points_img, points_lidar = seen_cloud(model, generator)
     labels = Labels3D(
         boxes,
         ("Car",) * BOXES_PER_FRAME,
@@ -70,19 +67,18 @@ def made_up_frame(config: Config, index: int) -> TrainingFrame:
         valid_px=np.array([0, 0, *size], dtype=np.float32),
         img_P_cam=model.img_P_cam,
         cam_T_lidar=nominal_cam_T_lidar(),
-        points_img=points.astype(np.float32),
-        points_lidar=seen_cloud(model, generator),
+        points_img=points_img,
+        points_lidar=points_lidar,
         boxes_lidar=boxes.astype(np.float32),
         labels=np.zeros(BOXES_PER_FRAME, dtype=np.int64),
     )
     return TrainingFrame(prepared, labels, model, nominal_cam_T_lidar())
 
 
-def seen_cloud(camera: CameraModel, generator: np.random.Generator) -> np.ndarray:
-    """The part of a LiDAR's view of a street that the camera sees: (M, 4) float32, lidar."""
-    cloud = made_up_cloud(generator)
-    uv_px, depth = camera.project(transform_points(nominal_cam_T_lidar(), cloud[:, :3]))
-    return cloud[camera.contains(uv_px) & (depth > 0)].astype(np.float32)
+def seen_cloud(camera: CameraModel, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """What the camera sees of a LiDAR's view of a street: (M, 3) float32 px, px, m, and (M, 4) float32, lidar."""
+    valid_px = np.array([0, 0, camera.width, camera.height])
+    return project_cloud(made_up_cloud(generator), nominal_cam_T_lidar(), camera, valid_px)
 
 
 def random_guides(config: Config) -> Guides:
