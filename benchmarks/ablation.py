@@ -27,14 +27,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from monotakd_ros.atomic import atomic_path
 from monotakd_ros.config import Config
 from monotakd_ros.config_file import from_dict, load_config, to_dict
 from monotakd_ros.errors import ConfigError, MonotakdError, TrainingError
-from monotakd_ros.evaluation.bootstrap import Resampling, ap_under
+from monotakd_ros.evaluation.bootstrap import Resampling, ap_once
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, Cell, KittiScores
 from monotakd_ros.evaluation.repeated_runs import RowFigure, row_figures
@@ -256,7 +255,8 @@ def table(arguments: argparse.Namespace, guides: Sequence[Run]) -> dict[str, Any
     """The figures of all recipes whose seeds are done."""
     resampling = Resampling(0, arguments.resamples, arguments.block_frames)
     frames = {run.name: read_boxes(run.boxes) for run in guides}
-    ceiling = _scores(frames["teacher"])
+    of_guides = {name: _scores(item) for name, item in frames.items()}
+    ceiling = of_guides["teacher"]
     rows = {
         recipe: [
             _scores(read_boxes(arguments.out / "runs" / run_name(recipe, seed) / "report" / BOXES_NAME))
@@ -288,17 +288,12 @@ def table(arguments: argparse.Namespace, guides: Sequence[Run]) -> dict[str, Any
             )
             key = f"{cell.class_name} {cell.overlaps}"
             result["rows"][key] = {name: _plain(figure) for name, figure in figures.items()}
-            points = {name: _point(_scores(item), cell) for name, item in frames.items()}
-            result["rows"][key] |= {name: {"mean": value} for name, value in points.items()}
+            result["rows"][key] |= {name: {"mean": ap_once(scores, cell)} for name, scores in of_guides.items()}
     return result
 
 
 def _scores(frames: Sequence[EvaluationFrame]) -> KittiScores:
     return KittiScores([frame.truth for frame in frames], [frame.results for frame in frames])
-
-
-def _point(scores: KittiScores, cell: Cell) -> float:
-    return float(ap_under(scores, cell, np.ones((1, scores.pairs.truth.num_frames)))[0])
 
 
 def _plain(figure: RowFigure) -> dict[str, Any]:

@@ -156,14 +156,17 @@ def compare_ap(
 
 
 def _difference(a: KittiScores, b: KittiScores, cell: Cell, weights: np.ndarray, resampling: Resampling) -> Difference:
-    once = np.ones((1, weights.shape[1]))
     drawn = ap_under(b, cell, weights) - ap_under(a, cell, weights)
     low, high = resampling.interval(drawn) if len(drawn) else (-np.inf, np.inf)
-    point_a, point_b = (float(ap_under(scores, cell, once)[0]) for scores in (a, b))
-    return Difference(cell, a.events(cell).num_counted(), point_a, point_b, low, high)
+    return Difference(cell, a.events(cell).num_counted(), ap_once(a, cell), ap_once(b, cell), low, high)
 
 
 def ap_under(scores: KittiScores, cell: Cell, weights: np.ndarray) -> np.ndarray:
     """(B,) R40 of one figure under each weighting (B, F) of the frames; 0 for a class that was not found at all."""
     precision = scores.precision(cell, weights)
     return np.zeros(len(weights)) if precision is None else r40(precision)
+
+
+def ap_once(scores: KittiScores, cell: Cell) -> float:
+    """R40 of one figure with every frame counted once, per cent."""
+    return float(ap_under(scores, cell, np.ones((1, scores.pairs.truth.num_frames)))[0])

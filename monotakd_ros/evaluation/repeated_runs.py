@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monotakd_ros.errors import ConfigError
-from monotakd_ros.evaluation.bootstrap import Resampling, ap_under
+from monotakd_ros.evaluation.bootstrap import Resampling, ap_once, ap_under
 from monotakd_ros.evaluation.kitti_ap import Cell, KittiScores
 
 Interval = tuple[float, float]
@@ -72,9 +72,9 @@ def row_figures(
     frames = rows[baseline][0].pairs.truth.num_frames
     weights = resampling.weights(frames, recordings)
     drawn_seeds = np.random.default_rng([resampling.seed, 1]).integers(seeds, size=(len(weights), seeds))
-    points = {name: np.array([_point(item, cell, frames) for item in scores]) for name, scores in rows.items()}
+    points = {name: np.array([ap_once(item, cell) for item in scores]) for name, scores in rows.items()}
     means = {name: _drawn_means(scores, cell, weights, drawn_seeds, on_run) for name, scores in rows.items()}
-    top = None if ceiling is None else (_point(ceiling, cell, frames), ap_under(ceiling, cell, weights))
+    top = None if ceiling is None else (ap_once(ceiling, cell), ap_under(ceiling, cell, weights))
     figures = {}
     for name in rows:
         gains = means[name] - means[baseline]
@@ -97,10 +97,6 @@ def _number_of_seeds(rows: Mapping[str, Sequence[KittiScores]], baseline: str, r
     if len(set(counts.values())) != 1 or not counts[baseline]:
         raise ConfigError(f"expected the same number of seeds in every row, at least 1, got {counts}")
     return counts[baseline]
-
-
-def _point(scores: KittiScores, cell: Cell, frames: int) -> float:
-    return float(ap_under(scores, cell, np.ones((1, frames)))[0])
 
 
 def _drawn_means(

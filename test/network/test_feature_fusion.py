@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
 from monotakd_ros.network.feature_fusion import FeatureFusionModule
 
 
-def test_formula_with_the_shared_norm():
+@pytest.mark.parametrize("shared_norm", [False, True])
+def test_formula_with_a_norm_of_its_own_and_with_the_shared_one(shared_norm):
     torch.manual_seed(0)
-    fusion = FeatureFusionModule(4, shared_norm=True).eval()
+    fusion = FeatureFusionModule(4, shared_norm).eval()
+    last_norm = fusion.norm if shared_norm else fusion.reduce_norm
     fusion.norm.running_mean.normal_()
-    fusion.norm.weight.data.uniform_(0.5, 1.5)
+    last_norm.weight.data.uniform_(0.5, 1.5)
     visual, residual = torch.randn(2, 2, 4, 6, 7)
     x = F.conv2d(visual + residual, fusion.mix.weight, fusion.mix.bias, padding=1)
     x = fusion.expand_norm(F.conv2d(fusion.norm(x).relu(), fusion.expand.weight, fusion.expand.bias)).relu()
-    expected = fusion.norm(F.conv2d(x, fusion.reduce.weight, fusion.reduce.bias, padding=1)).relu()
+    expected = last_norm(F.conv2d(x, fusion.reduce.weight, fusion.reduce.bias, padding=1)).relu()
     torch.testing.assert_close(fusion(visual, residual), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -46,18 +49,6 @@ def _difference_in_use(shared_norm: bool) -> float:
 def test_what_is_used_is_what_was_trained():
     assert _difference_in_use(shared_norm=False) < 0.05
     assert _difference_in_use(shared_norm=True) > 0.5, "the reason why the published norm is not shared here"
-
-
-def test_formula_with_norms_of_its_own():
-    torch.manual_seed(0)
-    fusion = FeatureFusionModule(4).eval()
-    fusion.norm.running_mean.normal_()
-    fusion.reduce_norm.weight.data.uniform_(0.5, 1.5)
-    visual, residual = torch.randn(2, 2, 4, 6, 7)
-    x = F.conv2d(visual + residual, fusion.mix.weight, fusion.mix.bias, padding=1)
-    x = fusion.expand_norm(F.conv2d(fusion.norm(x).relu(), fusion.expand.weight, fusion.expand.bias)).relu()
-    expected = fusion.reduce_norm(F.conv2d(x, fusion.reduce.weight, fusion.reduce.bias, padding=1)).relu()
-    torch.testing.assert_close(fusion(visual, residual), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_reach_both_maps_and_every_parameter():
