@@ -17,6 +17,8 @@ from monotakd_ros.geometry.camera import CameraModel
 
 DONT_CARE = "DontCare"
 """KITTI type of an image region in which labels are missing."""
+UNCERTAIN = "Uncertain_"
+"""Before a type's name: a box whose maker is not sure of it. It is neither an object nor background to a detector."""
 NO_LOCATION = -1000.0
 """KITTI's coordinate of a box that has no place in 3D."""
 
@@ -32,6 +34,8 @@ class Labels3D:
         occlusion: (N,) int64, KITTI 0 visible, 1 partly, 2 largely, 3 unknown; -1 unknown.
         boxes_img_px: (N, 4) float64 left, top, right, bottom; NaN when not given.
         dont_care_px: (M, 4) float64 image regions where labels are missing.
+        scores: (N,) float64 confidence 0..1 of the detector that made the labels; None where people or a simulation
+            made them.
     """
 
     boxes_lidar: np.ndarray
@@ -40,6 +44,7 @@ class Labels3D:
     occlusion: np.ndarray
     boxes_img_px: np.ndarray
     dont_care_px: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
+    scores: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.class_names)
@@ -48,6 +53,7 @@ class Labels3D:
             "truncation": (self.truncation.shape, (count,)),
             "occlusion": (self.occlusion.shape, (count,)),
             "boxes_img_px": (self.boxes_img_px.shape, (count, 4)),
+            "scores": ((count,) if self.scores is None else self.scores.shape, (count,)),
         }
         for name, (got, expected) in shapes.items():
             assert got == expected, f"Labels3D.{name}: expected shape {expected}, got {got}"
@@ -70,6 +76,7 @@ class Labels3D:
             truncation=self.truncation[mask],
             occlusion=self.occlusion[mask],
             boxes_img_px=self.boxes_img_px[mask],
+            scores=None if self.scores is None else self.scores[mask],
         )
 
 

@@ -29,6 +29,21 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="KITTI label files by frame number (default: a bag's label_2)",
     )
+    group.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="KITTI calibration file whose Tr_velo_to_cam says where a bag's LiDAR is (default: tf)",
+    )
+    group.add_argument(
+        "--odometry-topic",
+        help="bag topic of type Odometry for the world pose (default: the only one, where nothing moves in tf)",
+    )
+    group.add_argument(
+        "--compensate-motion",
+        action="store_true",
+        help="move a bag's clouds to where they would have been measured at the image's stamp (needs tf or odometry)",
+    )
     group.add_argument("--split", help="only the frames of this list in a KITTI folder's ImageSets")
 
 
@@ -42,4 +57,7 @@ def source_options(args: argparse.Namespace) -> SourceOptions:
         label_dir=args.label_dir,
         split=args.split,
         rectify=args.rectify,
+        calibration=args.calibration,
+        odometry_topic=args.odometry_topic,
+        compensate_motion=args.compensate_motion,
     )

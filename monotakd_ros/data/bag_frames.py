@@ -27,7 +27,7 @@ from monotakd_ros.data.from_msg import (
     points_from_msg,
     stamp_ns_from_msg,
 )
-from monotakd_ros.data.kitti import read_labels
+from monotakd_ros.data.kitti import calibrated_extrinsic, read_labels
 from monotakd_ros.data.kitti_text import labels_from_text
 from monotakd_ros.data.source import SourceOptions
 from monotakd_ros.data.transform_tree import frame_name
@@ -55,9 +55,10 @@ class FrameAssembler:
         reader: read ahead for static transforms and the first CameraInfo.
         topics: which topic plays which part.
         options: label folder, tolerance, rectification.
+        first_index: number of the first frame.
     """
 
-    def __init__(self, reader: BagReader, topics: BagTopics, options: SourceOptions) -> None:
+    def __init__(self, reader: BagReader, topics: BagTopics, options: SourceOptions, first_index: int = 0) -> None:
         self._path = reader.path
         self._topics = topics
         self._options = options
@@ -70,7 +71,8 @@ class FrameAssembler:
         self._geometry = BagGeometry(reader.path)
         self._rectifier: tuple[CameraInfo, tuple[int, ...], ImageRectifier] | None = None
         self._lidar_frame: str | None = None
-        self._count = 0
+        self._count = first_index
+        self._calibrated = None if options.calibration is None else calibrated_extrinsic(options.calibration)
         self._read_ahead(reader)
 
     def take(self, message: BagMessage) -> None:
@@ -139,7 +141,7 @@ class FrameAssembler:
         cloud = self._clouds.nearest(stamp_ns, self._tolerance_ns)
         truth = self._truths.nearest(stamp_ns, self._tolerance_ns)
         self._lidar_frame = self._find_lidar_frame(cloud, truth, text, camera_frame)
-        placement = self._geometry.place(camera_frame, self._lidar_frame, stamp_ns, text)
+        placement = self._geometry.place(camera_frame, self._lidar_frame, stamp_ns, text, self._calibrated)
         points_lidar = self._points(cloud, placement, camera_frame)
         cam_T_lidar = placement.cam_T_lidar
         labels_T = nominal_cam_T_lidar() if cam_T_lidar is None else cam_T_lidar
@@ -192,7 +194,18 @@ class FrameAssembler:
         points = points_from_msg(cloud[1], self._where(self._topics.points, cloud[0]))
         if placement.lidar_T_cloud is not None:
             points[:, :3] = transform_points(placement.lidar_T_cloud, points[:, :3])
+        moved = self._motion_since(cloud[0], placement, camera_frame) if self._options.compensate_motion else None
+        if moved is not None:
+            points[:, :3] = transform_points(moved, points[:, :3])
         return points
+
+    def _motion_since(self, cloud_stamp_ns: int, placement: Placement, camera_frame: str) -> np.ndarray | None:
+        """(4, 4) from the lidar frame at the cloud's stamp into that at the image's; None where it is not known."""
+        then = self._geometry.place(camera_frame, self._lidar_frame, cloud_stamp_ns, None, self._calibrated)
+        if placement.world_T_lidar is None or then.world_T_lidar is None:
+            self._geometry.warn_once("no world pose at some clouds or images: these clouds are not motion-compensated")
+            return None
+        return np.linalg.inv(placement.world_T_lidar) @ then.world_T_lidar
 
     def _labels(
         self, stamp_ns: int, index: int, truth: Any, cam_T_lidar: np.ndarray, frame_ids: tuple[str, str]

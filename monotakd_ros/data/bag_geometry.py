@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from monotakd_ros.data.frame_text import FrameText
-from monotakd_ros.data.from_msg import transforms_from_msg
+from monotakd_ros.data.from_msg import odometry_from_msg, transforms_from_msg
 from monotakd_ros.data.transform_tree import MAX_SAMPLES, TransformTree
 from monotakd_ros.errors import CalibrationError
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
@@ -53,9 +53,10 @@ class BagGeometry:
         self._warned: set[str] = set()
 
     def add(self, message: Any, is_static: bool) -> None:
-        """Add a tf2_msgs/TFMessage; one with a broken quaternion is left out, with a warning."""
+        """Add a tf2_msgs/TFMessage or nav_msgs/Odometry; one with a broken quaternion is left out, with a warning."""
         try:
-            for parent, child, parent_T_child, stamp_ns in transforms_from_msg(message):
+            edges = transforms_from_msg(message) if hasattr(message, "transforms") else [odometry_from_msg(message)]
+            for parent, child, parent_T_child, stamp_ns in edges:
                 self._tree.add(parent, child, parent_T_child, stamp_ns, is_static)
         except CalibrationError as error:
             self.warn_once(f"{error}; left out")
@@ -64,8 +65,15 @@ class BagGeometry:
         """target_T_source (4, 4) from tf; None when the frames are not connected then."""
         return self._tree.lookup(target, source, stamp_ns)
 
-    def place(self, camera_frame: str, lidar_frame: str | None, stamp_ns: int, text: FrameText | None) -> Placement:
-        """Camera and LiDAR at a time.
+    def place(
+        self,
+        camera_frame: str,
+        lidar_frame: str | None,
+        stamp_ns: int,
+        text: FrameText | None,
+        calibrated: np.ndarray | None = None,
+    ) -> Placement:
+        """Camera and LiDAR at a time. A `calibrated` extrinsic (4, 4) counts instead of tf's and the text's.
 
         A cloud in axes that do not have z up (a depth camera's optical frame) cannot be the `lidar` frame, in which
         boxes stand: a virtual one is put where KITTI's LiDAR would be, and the cloud is carried there.
@@ -78,6 +86,7 @@ class BagGeometry:
         if text is not None:
             cam_T_lidar = self._refined(cam_T_lidar, text.cam_T_lidar, "camera and LiDAR")
             world_T_lidar = self._refined(world_T_lidar, text.world_T_lidar, "world and LiDAR")
+        cam_T_lidar = cam_T_lidar if calibrated is None else calibrated
         if cam_T_lidar is not None and not _has_z_up(cam_T_lidar):
             self.warn_once(f"{lidar_frame} has no upright z axis: its points are moved to a virtual LiDAR frame")
             return _virtual_lidar(cam_T_lidar, world_T_lidar)

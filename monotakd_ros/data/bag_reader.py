@@ -29,8 +29,10 @@ POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
 DETECTIONS = "vision_msgs/msg/Detection3DArray"
 LABEL_INFO = "vision_msgs/msg/LabelInfo"
 STRING = "std_msgs/msg/String"
+ODOMETRY = "nav_msgs/msg/Odometry"
 TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-KNOWN_TYPES = (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO, POINT_CLOUD, DETECTIONS, LABEL_INFO, STRING, *TRANSFORMS)
+SENSOR_TYPES = (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO, POINT_CLOUD)
+KNOWN_TYPES = (*SENSOR_TYPES, DETECTIONS, LABEL_INFO, STRING, ODOMETRY, *TRANSFORMS)
 
 _SEPARATOR = "=" * 80 + "\n"
 
@@ -87,15 +89,23 @@ class BagReader:
             self.close()
             raise BagError(f"{path}: the bag holds no messages")
 
-    def messages(self, topics: set[str]) -> Iterator[BagMessage]:
+    def messages(
+        self, topics: set[str], start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[BagMessage]:
         """The messages of some topics in the order of their bag time, read as the iteration goes.
+
+        Args:
+            topics: their names.
+            start_ns: bag time of the first message; None begins with the bag.
+            stop_ns: bag time behind the last message; None goes on to its end.
 
         Raises:
             BagError: the file breaks; the message gives the bag time of the last good message.
         """
         last_ns: int | None = None
         try:
-            for message in heapq.merge(*(file.messages(topics) for file in self._files), key=lambda m: m.log_stamp_ns):
+            streams = [file.messages(topics, start_ns, stop_ns) for file in self._files]
+            for message in heapq.merge(*streams, key=lambda m: m.log_stamp_ns):
                 last_ns = message.log_stamp_ns
                 yield message
         except Exception as error:  # any error of rosbags, sqlite, zstd or lz4 means: unreadable from here on
@@ -130,11 +140,11 @@ class _BagFile:
             return self._store.deserialize_ros1(data, type_name)
         return self._store.deserialize_cdr(data, type_name)
 
-    def messages(self, topics: set[str]) -> Iterator[BagMessage]:
+    def messages(self, topics: set[str], start_ns: int | None, stop_ns: int | None) -> Iterator[BagMessage]:
         wanted = [connection for connection in self.connections if connection.topic in topics]
         if not wanted:  # rosbags takes an empty list as "all"
             return
-        for connection, log_stamp_ns, data in self._reader.messages(wanted):
+        for connection, log_stamp_ns, data in self._reader.messages(wanted, start=start_ns, stop=stop_ns):
             yield BagMessage(connection.topic, log_stamp_ns, data, self, connection.msgtype)
 
 

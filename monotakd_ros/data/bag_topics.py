@@ -17,6 +17,7 @@ from monotakd_ros.data.bag_reader import (
     DETECTIONS,
     IMAGE,
     LABEL_INFO,
+    ODOMETRY,
     POINT_CLOUD,
     STRING,
     TRANSFORMS,
@@ -79,7 +80,7 @@ def choose_topics(topics: list[BagTopic], options: SourceOptions, path: Path) ->
         label_text=label_text if label_text in names and options.ground_truth_topic != NO_TOPIC else None,
         frame_text=FRAME_TEXT_TOPIC if FRAME_TEXT_TOPIC in names else None,
         static_transforms=static,
-        moving_transforms=frozenset(transforms - static),
+        moving_transforms=_choose_moving(topics, frozenset(transforms - static), options.odometry_topic, path),
     )
 
 
@@ -203,6 +204,17 @@ def _choose_ground_truth(topics: list[BagTopic], wanted: str | None, path: Path)
     if wanted is None and len(named) == 1:
         return named[0].name
     return _choose_optional(topics, DETECTIONS, wanted, "--ground-truth-topic", path)
+
+
+def _choose_moving(
+    topics: list[BagTopic], transforms: frozenset[str], wanted: str | None, path: Path
+) -> frozenset[str]:
+    """Moving transforms, and the odometry that stands in for them: two sources of one pose would contradict."""
+    odometry = _names_of_type(topics, ODOMETRY)
+    if wanted is None and (transforms or len(odometry) != 1):
+        return transforms
+    chosen = _choose_optional(topics, ODOMETRY, wanted, "--odometry-topic", path)
+    return transforms | ({chosen} if chosen else set())
 
 
 def _choose_optional(topics: list[BagTopic], type_name: str, wanted: str | None, option: str, path: Path) -> str | None:

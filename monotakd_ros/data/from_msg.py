@@ -107,6 +107,23 @@ def transforms_from_msg(message: Any) -> list[StampedTransform]:
     return [_transform(item) for item in message.transforms]
 
 
+def odometry_from_msg(message: Any) -> StampedTransform:
+    """A nav_msgs/Odometry as the edge of tf that it stands for.
+
+    Raises:
+        CalibrationError: a quaternion of length zero, or frames without a name.
+    """
+    parent, child, pose = message.header.frame_id, message.child_frame_id, message.pose.pose
+    if not parent or not child:
+        raise CalibrationError(f"odometry: expected frame_id and child_frame_id, got {parent!r} and {child!r}")
+    try:
+        rotation = rotation_from_quaternion(_xyzw(pose.orientation))
+    except CalibrationError as error:
+        raise CalibrationError(f"odometry from {parent!r} to {child!r}: {error}") from error
+    position = [pose.position.x, pose.position.y, pose.position.z]
+    return StampedTransform(parent, child, make_transform(rotation, position), stamp_ns_from_msg(message.header.stamp))
+
+
 def labels_from_msg(message: Any, lidar_T_frame: np.ndarray) -> Labels3D:
     """Ground truth from a vision_msgs/Detection3DArray.
 

@@ -180,18 +180,46 @@ def read_calibration(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     Raises:
         CalibrationError: missing or malformed.
     """
+    matrices = _matrices(path)
+    return matrix(matrices, "P2", (3, 4), str(path)), _extrinsic(matrices, path)
+
+
+def read_extrinsic(path: Path) -> np.ndarray | None:
+    """The cam_T_lidar (4, 4) of a calibration file, which may lack the rest; None without `Tr_velo_to_cam`.
+
+    Raises:
+        CalibrationError: missing or malformed.
+    """
+    return _extrinsic(_matrices(path), path)
+
+
+def _matrices(path: Path) -> dict[str, np.ndarray]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"{path}: cannot read the calibration: {error}") from error
-    matrices = matrices_from_text(text, str(path))
-    img_P_cam = matrix(matrices, "P2", (3, 4), str(path))
+    return matrices_from_text(text, str(path))
+
+
+def _extrinsic(matrices: dict[str, np.ndarray], path: Path) -> np.ndarray | None:
     key = "Tr_velo_to_cam" if "Tr_velo_to_cam" in matrices else "Tr_velo_cam"
     if key not in matrices:
-        return img_P_cam, None
+        return None
     rotation_key = "R0_rect" if "R0_rect" in matrices else "R_rect"
     rectification = make_transform(matrix(matrices, rotation_key, (3, 3), str(path)), np.zeros(3))
-    return img_P_cam, rectification @ rigid(matrices, key, str(path))
+    return rectification @ rigid(matrices, key, str(path))
+
+
+def calibrated_extrinsic(path: Path) -> np.ndarray:
+    """The cam_T_lidar (4, 4) of a calibration file.
+
+    Raises:
+        CalibrationError: missing, malformed, or without `Tr_velo_to_cam`.
+    """
+    cam_T_lidar = read_extrinsic(path)
+    if cam_T_lidar is None:
+        raise CalibrationError(f"{path}: expected a line 'Tr_velo_to_cam:' with 12 numbers, found none")
+    return cam_T_lidar
 
 
 def read_labels(path: Path, cam_T_lidar: np.ndarray | None) -> Labels3D | None:

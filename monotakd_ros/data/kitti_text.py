@@ -19,6 +19,8 @@ from monotakd_ros.geometry.transforms import make_transform
 NUM_LABEL_FIELDS = 15
 """type, truncation, occlusion, alpha, 2D box (4), h w l, bottom centre x y z, rotation_y; a 16th is a score."""
 
+SCORE_FIELD = NUM_LABEL_FIELDS - 1
+"""Index of the score among the words after the type."""
 UNKNOWN = -1.0
 KITTI_TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc")
 _SPELLING = {name.lower(): name for name in (*KITTI_TYPES, DONT_CARE)}
@@ -98,6 +100,9 @@ def has_shares(written: Iterable[str]) -> bool:
 def labels_from_text(text: str, cam_T_lidar: np.ndarray, where: str) -> Labels3D:
     """Parse the lines of a `label_2` file. A tracking flag as truncation becomes -1, unknown; see `has_shares`.
 
+    A number after rotation_y is the label's score when every object has one in 0..1, as those that a detector made;
+    else it means nothing.
+
     Args:
         text: the file's content.
         cam_T_lidar: (4, 4) extrinsic that carries the boxes into the lidar frame.
@@ -119,13 +124,14 @@ def labels_from_text(text: str, cam_T_lidar: np.ndarray, where: str) -> Labels3D
         occlusion=table[:, 1].astype(np.int64),
         boxes_img_px=np.where(_has_box_img(table[:, 3:7])[:, None], table[:, 3:7], np.nan),
         dont_care_px=np.array(dont_care, dtype=np.float64).reshape(-1, 4),
+        scores=_label_scores(objects),
     )
 
 
 def text_from_labels(labels: Labels3D, cam_T_lidar: np.ndarray) -> str:
     """Write labels as the lines of a `label_2` file; inverse of `labels_from_text`.
 
-    A 2D box that is not given (NaN) is written as -1 -1 -1 -1.
+    A 2D box that is not given (NaN) is written as -1 -1 -1 -1. Scores, where there are any, come last.
     """
     hwl, bottom_center_cam, rotation_y = kitti_from_lidar_boxes(labels.boxes_lidar, cam_T_lidar)
     alpha = alpha_from_rotation_y(rotation_y, bottom_center_cam)
@@ -139,7 +145,8 @@ def text_from_labels(labels: Labels3D, cam_T_lidar: np.ndarray) -> str:
             rotation_y[index],
         ]
         truncation, occlusion = float(labels.truncation[index]), labels.occlusion[index]
-        lines.append(f"{name} {truncation!r} {occlusion} " + " ".join(f"{number:.9f}" for number in numbers))
+        score = "" if labels.scores is None else f" {float(labels.scores[index])!r}"
+        lines.append(f"{name} {truncation!r} {occlusion} " + " ".join(f"{number:.9f}" for number in numbers) + score)
     for region in labels.dont_care_px:
         box = " ".join(f"{number:.6f}" for number in region)
         lines.append(f"DontCare -1 -1 -10 {box} -1 -1 -1 -1000 -1000 -1000 -10")
@@ -224,6 +231,12 @@ def _numbers_or_none(words: list[str]) -> np.ndarray | None:
         return np.array([float(word) for word in words], dtype=np.float64)
     except ValueError:
         return None
+
+
+def _label_scores(objects: list[LabelLine]) -> np.ndarray | None:
+    scores = [float(line.words[SCORE_FIELD]) for line in objects if len(line.words) > SCORE_FIELD]
+    known = bool(objects) and len(scores) == len(objects) and all(0 <= score <= 1 for score in scores)
+    return np.array(scores) if known else None
 
 
 def _has_box_img(boxes_img_px: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import torch
 
 from monotakd_ros.config import InputConfig
 from monotakd_ros.errors import FrameError
-from monotakd_ros.frame import Frame, FrameBatch, Labels3D
+from monotakd_ros.frame import UNCERTAIN, Frame, FrameBatch, Labels3D
 from monotakd_ros.geometry.boxes import transform_boxes
 from monotakd_ros.geometry.camera import CameraModel, pixel_scale_shift
 from monotakd_ros.geometry.transforms import (
@@ -29,7 +29,7 @@ from monotakd_ros.geometry.transforms import (
 )
 
 IGNORE_LABEL = -1
-"""Class index of boxes that are neither object nor background (KITTI's neighbouring classes)."""
+"""Class index of boxes that are neither object nor background (KITTI's neighbouring classes, uncertain labels)."""
 
 NEIGHBOUR_CLASSES = {"Van": "Car", "Person_sitting": "Pedestrian"}
 """KITTI types that look so much like a detected class that finding them is no error."""
@@ -208,13 +208,18 @@ def class_indices(labels: Labels3D, class_names: Sequence[str]) -> tuple[np.ndar
     """Class index of each label.
 
     Returns:
-        keep (N,) bool: labels of a known or neighbouring class, and index (N,) int64 into `class_names` or
-        `IGNORE_LABEL` (meaningless where `keep` is false).
+        keep (N,) bool: labels of a known or neighbouring class, or perhaps of a known one (`UNCERTAIN`), and index
+        (N,) int64 into `class_names` or `IGNORE_LABEL` (meaningless where `keep` is false).
     """
     position = {name: index for index, name in enumerate(class_names)}
     index = np.array([position.get(name, IGNORE_LABEL) for name in labels.class_names], dtype=np.int64)
-    neighbour = np.array([NEIGHBOUR_CLASSES.get(name) in position for name in labels.class_names], dtype=bool)
+    neighbour = np.array([_class_beside(name) in position for name in labels.class_names], dtype=bool)
     return (index != IGNORE_LABEL) | neighbour, index
+
+
+def _class_beside(name: str) -> str | None:
+    """The class that a label of another type may be taken for."""
+    return name.removeprefix(UNCERTAIN) if name.startswith(UNCERTAIN) else NEIGHBOUR_CLASSES.get(name)
 
 
 def prepare(frame: Frame, config: InputConfig, class_names: Sequence[str]) -> PreparedFrame:
@@ -242,7 +247,7 @@ def prepare(frame: Frame, config: InputConfig, class_names: Sequence[str]) -> Pr
         )
     cam_T_lidar, _ = network_extrinsic(frame, config)
     points_img, points_lidar = _prepare_points(frame, cam_T_lidar, mapping)
-    boxes_lidar, labels = _prepare_labels(frame, cam_T_lidar, class_names)
+    boxes_lidar, labels, label_scores = _prepare_labels(frame, cam_T_lidar, class_names)
     return PreparedFrame(
         name=frame.name,
         image=warp_image(frame.image, mapping),
@@ -254,6 +259,7 @@ def prepare(frame: Frame, config: InputConfig, class_names: Sequence[str]) -> Pr
         boxes_lidar=boxes_lidar,
         labels=labels,
         notes=frame_notes(frame, config),
+        label_scores=label_scores,
     )
 
 
@@ -268,15 +274,16 @@ def _prepare_points(frame: Frame, cam_T_lidar: np.ndarray, mapping: ImageMap) ->
 
 def _prepare_labels(
     frame: Frame, cam_T_lidar: np.ndarray, class_names: Sequence[str]
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     if frame.labels is None:
-        return None, None
+        return None, None, None
     keep, index = class_indices(frame.labels, class_names)
     boxes = frame.labels.boxes_lidar[keep]
     recorded = cam_T_lidar if frame.cam_T_lidar is None else frame.cam_T_lidar
     if recorded is not cam_T_lidar:
         boxes = transform_boxes(invert_transform(cam_T_lidar) @ recorded, boxes)
-    return boxes.astype(np.float32), index[keep]
+    scores = frame.labels.scores
+    return boxes.astype(np.float32), index[keep], None if scores is None else scores[keep].astype(np.float32)
 
 
 def collate(frames: Sequence[PreparedFrame]) -> FrameBatch:

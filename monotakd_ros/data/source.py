@@ -75,6 +75,12 @@ class SourceOptions:
         cloud_tolerance_s: largest time between an image and the cloud or ground truth that goes with it.
         rectify: whether a bag's images are rectified on reading. "auto" does so when the camera has distortion and
             the topic's name does not say that the image is rectified already.
+        calibration: KITTI calibration file whose `Tr_velo_to_cam` (with `R0_rect`) says where a bag's LiDAR is; None
+            takes tf.
+        odometry_topic: bag topic of type Odometry, from which the world's pose is read where tf has none; None finds
+            the single one in a bag without moving transforms.
+        compensate_motion: whether a bag's clouds are moved, as rigid bodies, to where they would have been measured at
+            the image's stamp; needs tf or odometry. Clouds for which the pose is not known stay as they are.
     """
 
     image_topic: str | None = None
@@ -85,6 +91,9 @@ class SourceOptions:
     split: str | None = None
     cloud_tolerance_s: float = 0.06
     rectify: Literal["auto", "always", "never"] = "auto"
+    calibration: Path | None = None
+    odometry_topic: str | None = None
+    compensate_motion: bool = False
 
 
 DEFAULT_OPTIONS = SourceOptions()

@@ -123,9 +123,9 @@ class FrameCache(Sequence[TrainingFrame]):
 
 def save_frame(path: Path, frame: TrainingFrame) -> None:
     """Write one frame as an uncompressed `.npz`."""
-    arrays = {f"prepared_{name}": getattr(frame.prepared, name) for name in _PREPARED_FIELDS}
+    arrays = {f"prepared_{name}": getattr(frame.prepared, name) for name in (*_PREPARED_FIELDS, "label_scores")}
     if frame.ground_truth is not None:
-        arrays |= {f"label_{name}": getattr(frame.ground_truth, name) for name in _LABEL_FIELDS}
+        arrays |= {f"label_{name}": getattr(frame.ground_truth, name) for name in (*_LABEL_FIELDS, "scores")}
         arrays["label_names"] = np.array(frame.ground_truth.class_names, dtype=str)
     np.savez(
         path,
@@ -149,6 +149,7 @@ def load_frame(path: Path) -> TrainingFrame:
             labelled = "prepared_labels" in data
             fields = _PREPARED_FIELDS if labelled else _UNLABELLED_FIELDS
             prepared = dict.fromkeys(_PREPARED_FIELDS) | {name: data[f"prepared_{name}"] for name in fields}
+            prepared["label_scores"] = data.get("prepared_label_scores")
             return TrainingFrame(
                 PreparedFrame(name=str(data["name"]), notes=tuple(data["notes"].tolist()), **prepared),
                 _ground_truth(data) if labelled or "label_names" in data else None,
@@ -161,6 +162,7 @@ def load_frame(path: Path) -> TrainingFrame:
 
 def _ground_truth(data: Mapping[str, np.ndarray]) -> Labels3D:
     labels = {name: data[f"label_{name}"] for name in _LABEL_FIELDS}
+    labels["scores"] = data.get("label_scores")
     return Labels3D(class_names=tuple(data["label_names"].tolist()), **labels)
 
 

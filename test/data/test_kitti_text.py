@@ -129,3 +129,18 @@ def test_a_whole_number_beside_decimals_is_a_share() -> None:
     assert labels.truncation.tolist() == [1.0, 0.25]
     alone = labels_from_text(line.format("1") + line.format("0"), nominal_cam_T_lidar(), "label_2/000001.txt")
     assert alone.truncation.tolist() == [-1.0, 0.0]
+
+
+def test_scores_of_labels_that_a_detector_made():
+    labels = labels_from_text(f"{CAR} 0.9\n{CAR} 0.25\n{CAR} 1\n", AXES, "here")
+    np.testing.assert_array_equal(labels.scores, [0.9, 0.25, 1.0])
+    text = text_from_labels(labels, AXES)
+    assert text.splitlines()[1].endswith(" 0.25")
+    np.testing.assert_array_equal(labels_from_text(text, AXES, "here").scores, labels.scores)
+    np.testing.assert_array_equal(labels.select(np.array([True, False, True])).scores, [0.9, 1.0])
+
+
+@pytest.mark.parametrize("scores", [("0.5", ""), ("0.5", "1.5"), ("0.5", "-0.1"), ("", "")])
+def test_numbers_that_are_no_scores(scores):
+    text = "".join(f"{CAR} {score}\n" for score in scores)
+    assert labels_from_text(text, AXES, "here").scores is None

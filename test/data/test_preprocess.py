@@ -149,3 +149,13 @@ def test_collate_pads_to_the_largest(sizes):
 def test_collate_needs_a_frame():
     with pytest.raises(ValueError, match="at least one"):
         collate([])
+
+
+def test_labels_of_a_detector():
+    """What its maker is not sure of is neither object nor background; scores stay with their boxes."""
+    names = ["Car", "Uncertain_Car", "Uncertain_Truck", "Cyclist"]
+    labels = make_labels(np.tile([10, 0, -1, 4, 2, 1.5, 0.0], (4, 1)), names)
+    labels = dataclasses.replace(labels, scores=np.array([0.9, 0.3, 0.4, 0.8]))
+    prepared = prepare(make_frame(cam_T_lidar=nominal_cam_T_lidar(), labels=labels), NETWORK, CLASSES)
+    assert prepared.labels.tolist() == [0, -1, 2]
+    np.testing.assert_array_equal(prepared.label_scores, np.array([0.9, 0.3, 0.8], dtype=np.float32))

@@ -7,7 +7,7 @@ import pytest
 
 from monotakd_ros.config import InputConfig
 from monotakd_ros.errors import FrameError, SourceError, TrainingError
-from monotakd_ros.training.frame_cache import FrameCache, cached_frames, source_fingerprint
+from monotakd_ros.training.frame_cache import FrameCache, cached_frames, load_frame, save_frame, source_fingerprint
 
 INPUT = InputConfig(128, 64, 70.0, (63.0, 28.0))
 CLASSES = ("Car", "Pedestrian", "Cyclist")
@@ -147,3 +147,17 @@ def test_the_fingerprint_of_a_labelled_source_holds_nothing_else(tmp_path):
     expected = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     assert source_fingerprint(file, INPUT, CLASSES) == expected
     assert source_fingerprint(file, INPUT, CLASSES, unlabelled=True) != expected
+
+
+def test_scores_of_labels_come_back(training_frames, tmp_path):
+    frame = training_frames[0]
+    scores = np.linspace(0.2, 0.9, len(frame.prepared.labels)).astype(np.float32)
+    truth = replace(frame.ground_truth, scores=scores.astype(np.float64))
+    scored = replace(frame, prepared=replace(frame.prepared, label_scores=scores), ground_truth=truth)
+    save_frame(tmp_path / "scored.npz", scored)
+    save_frame(tmp_path / "plain.npz", frame)
+    back = load_frame(tmp_path / "scored.npz")
+    assert np.array_equal(back.prepared.label_scores, scores)
+    assert np.array_equal(back.ground_truth.scores, truth.scores)
+    plain = load_frame(tmp_path / "plain.npz")
+    assert plain.prepared.label_scores is None and plain.ground_truth.scores is None
