@@ -1,6 +1,6 @@
 """Raw access to rosbag1 and rosbag2 files through `rosbags`, with clear errors. No ROS needed.
 
-Only message types this package uses are looked at, so that a bag with exotic or broken definitions still opens.
+Only message types this package uses are decoded, so that a bag with exotic or broken definitions still opens.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rosbags.rosbag2 import Reader as Reader2
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from monotakd_ros.data.cut_mcap import CutMcap, is_closed
 from monotakd_ros.data.message_types import bag_typestore
 from monotakd_ros.data.source import BAG_SUFFIXES
 from monotakd_ros.errors import BagError
@@ -34,6 +35,7 @@ TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 SENSOR_TYPES = (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO, POINT_CLOUD)
 KNOWN_TYPES = (*SENSOR_TYPES, DETECTIONS, LABEL_INFO, STRING, ODOMETRY, *TRANSFORMS)
 
+_WITH_HEADER = (*SENSOR_TYPES, DETECTIONS, LABEL_INFO, ODOMETRY)
 _SEPARATOR = "=" * 80 + "\n"
 
 
@@ -72,22 +74,45 @@ class BagMessage(NamedTuple):
 class BagReader:
     """A bag: a folder with `metadata.yaml`, or bare .mcap, .db3 or .bag files, split ones too.
 
+    Args:
+        path: of the bag.
+        strict: refuse a bag that was cut off, or that holds none of the types this package uses. If not, an MCAP file
+            is read up to where it was cut.
+
+    Attributes:
+        topics: those of types this package uses.
+        other_topics: the others.
+        cuts: for each file that was cut off, its name and where its readable part ends.
+
     Raises:
         BagError: truncated, empty, or no bag.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, strict: bool = True) -> None:
         self.path = path
         self._stack = ExitStack()
         try:
-            self._files = [_BagFile(item, self._stack) for item in _storage_paths(path)]
+            self._files = self._open(strict)
         except BaseException:
             self._stack.close()
             raise
-        self.topics = self._summarize()
-        if not any(topic.count for topic in self.topics):
+        self.topics = self._summarize(known=True)
+        self.other_topics = self._summarize(known=False)
+        self.cuts = [file.cut for file in self._files if file.cut is not None]
+        if strict and not any(topic.count for topic in self.topics):
             self.close()
             raise BagError(f"{path}: the bag holds no messages")
+
+    @property
+    def span_ns(self) -> tuple[int, int] | None:
+        """Bag times of the first and after the last message; None without messages."""
+        spans = [file.span_ns for file in self._files if file.span_ns is not None]
+        return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
+
+    @property
+    def topics_with_header(self) -> frozenset[str]:
+        """Topics whose messages begin with a std_msgs/Header, whatever else is in them."""
+        return frozenset(c.topic for file in self._files for c in file.connections if _begins_with_header(c))
 
     def messages(
         self, topics: set[str], start_ns: int | None = None, stop_ns: int | None = None
@@ -116,46 +141,88 @@ class BagReader:
         """Close the files."""
         self._stack.close()
 
-    def _summarize(self) -> list[BagTopic]:
+    def _open(self, strict: bool) -> list[_BagFile]:
+        try:
+            return [_BagFile(item, self._stack) for item in _storage_paths(self.path)]
+        except BagError:
+            cut = [] if strict else _storage_files(self.path)
+            if not any(item.suffix == ".mcap" for item in cut):
+                raise
+        return [_BagFile(item, self._stack, may_be_cut=True) for item in cut]
+
+    def _summarize(self, known: bool) -> list[BagTopic]:
         counts: Counter[tuple[str, str]] = Counter()
         for file in self._files:
             for connection in file.connections:
-                counts[connection.topic, connection.msgtype] += connection.msgcount
+                if (connection.msgtype in KNOWN_TYPES) == known:
+                    counts[connection.topic, connection.msgtype] += connection.msgcount
         return [BagTopic(name, type_name, count) for (name, type_name), count in sorted(counts.items())]
 
 
 class _BagFile:
-    def __init__(self, path: Path, stack: ExitStack) -> None:
+    def __init__(self, path: Path, stack: ExitStack, may_be_cut: bool = False) -> None:
         self.path = path
-        self._is_ros1 = path.suffix == ".bag"
+        self.is_ros1 = path.suffix == ".bag"
+        self.cut: str | None = None
         try:
-            self._reader = stack.enter_context((Reader1 if self._is_ros1 else Reader2)(path))
-            self.connections: list[Connection] = [c for c in self._reader.connections if c.msgtype in KNOWN_TYPES]
-            self._store = _typestore(self.connections)
+            self._reader = stack.enter_context(self._make_reader(may_be_cut))
+            self.connections: list[Connection] = list(self._reader.connections)
+            self._store = _typestore([c for c in self.connections if c.msgtype in KNOWN_TYPES])
         except Exception as error:  # as in `BagReader.messages`: a damaged file makes rosbags raise almost anything
             raise BagError(f"{path}: cannot open the bag: {error or type(error).__name__}{_hint(path)}") from error
 
+    @property
+    def span_ns(self) -> tuple[int, int] | None:
+        """Bag times of the first and after the last message; None without messages."""
+        has_any = any(connection.msgcount for connection in self.connections)
+        return (self._reader.start_time, self._reader.end_time) if has_any else None
+
     def deserialize(self, data: bytes, type_name: str) -> Any:
-        if self._is_ros1:
+        if self.is_ros1:
             return self._store.deserialize_ros1(data, type_name)
         return self._store.deserialize_cdr(data, type_name)
 
     def messages(self, topics: set[str], start_ns: int | None, stop_ns: int | None) -> Iterator[BagMessage]:
         wanted = [connection for connection in self.connections if connection.topic in topics]
+        known = [connection for connection in wanted if connection.msgtype in KNOWN_TYPES]
+        readable = {connection.topic for connection in known}
+        wanted = known + [connection for connection in wanted if connection.topic not in readable]
         if not wanted:  # rosbags takes an empty list as "all"
             return
         for connection, log_stamp_ns, data in self._reader.messages(wanted, start=start_ns, stop=stop_ns):
             yield BagMessage(connection.topic, log_stamp_ns, data, self, connection.msgtype)
+
+    def _make_reader(self, may_be_cut: bool) -> Reader1 | Reader2:
+        if self.is_ros1:
+            return Reader1(self.path)
+        if may_be_cut and self.path.suffix == ".mcap" and not is_closed(self.path):
+            readable = CutMcap(self.path)
+            self.cut = f"{self.path.name}: cut off; readable are {readable.end} of its {readable.size} bytes"
+            return Reader2(readable)
+        return Reader2(self.path)
 
 
 def _storage_paths(path: Path) -> list[Path]:
     """What to hand to rosbags' readers: a rosbag2 folder as a whole, or bare storage files."""
     if path.is_file() or (path / "metadata.yaml").exists():
         return [path]
+    return _storage_files(path)
+
+
+def _storage_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
     files = sorted((item for item in path.iterdir() if item.suffix in BAG_SUFFIXES), key=lambda p: (len(p.name), p))
     if not files:
         raise BagError(f"{path}: expected metadata.yaml or files ending in {', '.join(BAG_SUFFIXES)}")
     return files
+
+
+def _begins_with_header(connection: Connection) -> bool:
+    """By the type, or by the first field (constants aside) of the definition that the bag carries."""
+    lines = (line.split("#")[0] for line in connection.msgdef.data.splitlines())
+    first = next((line.split()[0] for line in lines if line.strip() and "=" not in line), "")
+    return connection.msgtype in _WITH_HEADER or first in ("Header", "std_msgs/Header", "std_msgs/msg/Header")
 
 
 def _hint(path: Path) -> str:
