@@ -12,12 +12,14 @@ import math
 import types
 import typing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 
 from monotakd_ros.config import Config
 from monotakd_ros.errors import ConfigError
+
+Settings = TypeVar("Settings")
 
 
 def load_config(path: Path | str, *overlays: Path | str) -> Config:
@@ -31,12 +33,21 @@ def load_config(path: Path | str, *overlays: Path | str) -> Config:
     Raises:
         ConfigError: a file is missing or no YAML mapping, a key is unknown, a value of the wrong type or range.
     """
+    return load_settings(Config, path, *overlays)
+
+
+def load_settings(cls: type[Settings], path: Path | str, *overlays: Path | str) -> Settings:
+    """As `load_config`, for any config dataclass.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
     files = [Path(path), *map(Path, overlays)]
     data: Any = _read(files[0])
     for file in files[1:]:
         data = _merged(data, _read(file))
     try:
-        return from_dict(Config, data)
+        return from_dict(cls, data)
     except ConfigError as error:
         raise ConfigError(f"{' with '.join(map(str, files))}: {error}") from error
 

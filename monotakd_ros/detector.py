@@ -85,13 +85,16 @@ class Detector:
         self._noted: set[str] = set()
 
     @classmethod
-    def from_checkpoint(cls, path: Path | str, device: str = "cpu", amp: Amp = "off") -> Detector:
+    def from_checkpoint(
+        cls, path: Path | str, device: str = "cpu", amp: Amp = "off", score_threshold: float | None = None
+    ) -> Detector:
         """Load a checkpoint, which carries its config and says which network it is.
 
         Args:
             path: the checkpoint.
             device: "cpu", "cuda" or "cuda:N".
             amp: "bf16" or "fp16" computes in half precision, which moves boxes slightly (docs/results.md).
+            score_threshold: lowest score of a detection; None takes the config's.
 
         Raises:
             CheckpointError: unreadable, of another model, or with missing or mis-shaped keys.
@@ -99,6 +102,8 @@ class Detector:
         """
         target = resolve_device(device)
         network, checkpoint = load_network(path, target)
+        if score_threshold is not None:
+            network.head.postprocess = replace(network.head.postprocess, score_threshold=score_threshold)
         return cls(network, checkpoint.config, target, amp)
 
     @property
@@ -109,7 +114,7 @@ class Detector:
     @property
     def score_threshold(self) -> float:
         """Lowest score of a detection."""
-        return self._network.config.postprocess.score_threshold
+        return self._network.head.postprocess.score_threshold
 
     @property
     def needs_cloud(self) -> bool:

@@ -25,6 +25,8 @@ EXIT_INTERRUPTED = 130
 VERBS = {
     "simulate": "drive through a simulated world; write a labelled bag or KITTI folder",
     "convert": "turn a bag, KITTI folder or KITTI raw drive into a bag or a KITTI folder",
+    "generate": "make training data from recordings with LiDAR, labelled by a teacher",
+    "verify": "check a generated set against its checksums",
     "train": "train a network on any of those sources",
     "import-checkpoint": "turn published MonoTAKD weights into a checkpoint of this package",
     "replay": "run a recording through the detector; write boxes, pictures and a summary",

@@ -67,7 +67,7 @@ class BagSource:
         self.name = self.path.resolve().stem
         self._options = options
         self._part = part
-        self._reader = BagReader(self.path)
+        self._reader = BagReader(self.path, strict=not options.read_cut)
         try:
             self.topics = choose_topics(self._reader.topics, options, self.path)
         except BagError:
@@ -87,7 +87,7 @@ class BagSource:
             times.extend(message.log_stamp_ns for message in self._reader.messages({self.topics.image.name}))
         except BagError as error:
             return ImageTimes(np.array(times, dtype=np.int64), str(error))
-        return ImageTimes(np.array(times, dtype=np.int64), None)
+        return ImageTimes(np.array(times, dtype=np.int64), "; ".join(self._reader.cuts) or None)
 
     def frames(self, on_error: OnError | None = None) -> Iterator[Frame]:
         """Yield the frames; see `FrameSource.frames`.

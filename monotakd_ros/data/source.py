@@ -81,6 +81,7 @@ class SourceOptions:
             the single one in a bag without moving transforms.
         compensate_motion: whether a bag's clouds are moved, as rigid bodies, to where they would have been measured at
             the image's stamp; needs tf or odometry. Clouds for which the pose is not known stay as they are.
+        read_cut: whether a bag that was cut off is read up to there, instead of being refused.
     """
 
     image_topic: str | None = None
@@ -94,6 +95,7 @@ class SourceOptions:
     calibration: Path | None = None
     odometry_topic: str | None = None
     compensate_motion: bool = False
+    read_cut: bool = False
 
 
 DEFAULT_OPTIONS = SourceOptions()

@@ -1,0 +1,182 @@
+"""`monotakd generate`: recordings with camera and LiDAR become a set of training data, labelled by a teacher."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from monotakd_ros.cli.argument_types import positive_int
+from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
+from monotakd_ros.config_file import load_settings
+from monotakd_ros.errors import ConfigError, MonotakdError
+from monotakd_ros.generation.generate import Engine, GenerationRequest, GenerationResult, bound_by, generate
+from monotakd_ros.generation.local_engine import run_here, run_in_processes
+from monotakd_ros.generation.ray_engine import import_ray, run_on_ray
+from monotakd_ros.generation.runner import Busy, RunnerSettings
+from monotakd_ros.generation.segments import Segment
+from monotakd_ros.generation.settings import GenerationSettings, SelectionSettings
+
+DESCRIPTION = """\
+Make training data from recordings that hold camera and LiDAR: choose frames, let the teacher (and the assistant) label
+them, clean the labels, write a KITTI folder that `monotakd train --data OUT` takes as it is.
+
+Kept are at most --max-rate frames a second, and of those only ones where the vehicle moved or the picture changed.
+A box of the teacher becomes a label with its score; one that is doubtful (low score, few points, no agreement of the
+assistant or of neighbouring clouds) becomes `Uncertain_TYPE`, which nothing is learned from; the rest is dropped.
+
+OUT then holds training/{image_2,velodyne,calib,label_2,depth_2,depth_2_features}, teacher/ and assistant/ (all their
+boxes), truth/ (labels of the recording, if it has any: they are not used), frames/ (origin, quality, and the reason of
+every verdict), segments/ (checksums, and every image that was left out with its reason), frames.csv, poses.txt,
+ImageSets/all.txt, set.json (settings, weights, versions) and manifest.json (checksums; `monotakd verify OUT`).
+"""
+
+EPILOG = """\
+examples:
+  monotakd generate drive_a drive_b --out set --teacher run/teacher/final.pt --assistant run/assistant/final.pt
+  monotakd generate drive.mcap --out set --teacher teacher.pt --max-rate 1 --jobs 4
+  monotakd generate drive_c --out set --teacher teacher.pt            # adds a recording to the set
+  monotakd verify set
+  monotakd train student --config config/monotakd_small.yaml --data set --out run
+
+Ctrl-C, or a kill, loses at most the segments that were being worked on: run the same command again to go on. The set
+is, byte for byte, what an uninterrupted run makes, and on a CPU does not depend on --jobs.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register `generate`."""
+    parser = subparsers.add_parser(
+        "generate",
+        help="make training data from recordings with LiDAR",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sources", metavar="BAG", type=Path, nargs="+", help=SOURCE_HELP)
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="the set: a new folder, or one begun")
+    parser.add_argument("--teacher", type=Path, required=True, metavar="CKPT", help="weights of the teacher")
+    parser.add_argument("--assistant", type=Path, metavar="CKPT", help="weights of the assistant, for a second opinion")
+    parser.add_argument(
+        "--config", type=Path, metavar="YAML", help="settings (config/generate.yaml has them all; default: those)"
+    )
+    parser.add_argument("--max-rate", type=float, metavar="HZ", help="at most so many frames a second (0: no limit)")
+    parser.add_argument("--all-frames", action="store_true", help="leave out none that could be used")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument(
+        "--jobs", type=positive_int, metavar="N", help="processes that work at once (default: all cores; 1 on CUDA)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where segments are worked on: processes of this machine, or a Ray cluster that shares its files "
+        "(default: local)",
+    )
+    parser.add_argument(
+        "--address", metavar="ADDRESS", help="of a running Ray cluster (default: one on this machine, for this run)"
+    )
+    add_source_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generate; returns the exit code."""
+    request = GenerationRequest(
+        sources=tuple(args.sources),
+        out=args.out,
+        teacher=args.teacher,
+        assistant=args.assistant,
+        device=args.device,
+        options=replace(source_options(args), read_cut=True),
+        settings=settings_of(args),
+    )
+    if args.address and args.engine != "ray":
+        raise ConfigError("--address is the address of a Ray cluster: it needs --engine ray")
+    if args.engine == "ray":
+        import_ray()
+    jobs = args.jobs or (1 if args.device != "cpu" else _usable_cores())
+    with tqdm(desc="generate", unit="image", file=sys.stderr, disable=None) as bar:
+        result = generate(request, engine_of(args.engine, jobs, args.address), _Bar(bar))
+    return report(request.out, result, jobs)
+
+
+def settings_of(args: argparse.Namespace) -> GenerationSettings:
+    """The settings of the file, changed by the options.
+
+    Raises:
+        ConfigError: the file is unreadable, or a setting is unknown or out of range.
+    """
+    settings = GenerationSettings() if args.config is None else load_settings(GenerationSettings, args.config)
+    selection = settings.selection
+    if args.all_frames:
+        selection = SelectionSettings(max_rate_hz=0, min_motion_m=0, min_turn_deg=0, min_novelty=0, min_points=0)
+    if args.max_rate is not None:
+        selection = replace(selection, max_rate_hz=args.max_rate)
+    return replace(settings, selection=selection)
+
+
+def engine_of(name: str, jobs: int, address: str | None) -> Engine:
+    """Segments in this process, in several, or on a cluster."""
+
+    def run_segments(
+        settings: RunnerSettings, segments: Sequence[Segment], on_image: Callable[[int], None]
+    ) -> Iterator[tuple[Segment, Busy | MonotakdError]]:
+        if name == "ray":
+            return run_on_ray(settings, segments, jobs, address, on_image)
+        if jobs == 1 or len(segments) == 1:
+            return run_here(settings, segments, on_image)
+        return run_in_processes(settings, segments, jobs, on_image)
+
+    return run_segments
+
+
+def report(out: Path, result: GenerationResult, jobs: int) -> int:
+    """Say how it went; returns the exit code."""
+    busy = result.busy
+    if result.segments_done:
+        stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in busy.seconds.most_common())
+        print(f"{busy.images} images looked at in {result.wall_s:.1f} s, {busy.images / result.wall_s:.1f} a second")
+        print(f"{busy.kept} kept; bound by {bound_by(result, jobs)}; the workers' time: {stages}")
+    if result.segments_kept:
+        print(f"{result.segments_kept} segments were done before")
+    for name, why in result.broken.items():
+        print(f"warning: {name} cannot be read to its end: {why}", file=sys.stderr)
+    for key, why in result.failed.items():
+        print(f"error: segment {key}: {why}", file=sys.stderr)
+    if result.manifest is None:
+        print(f"{out}: not finished: run again with all its recordings", file=sys.stderr)
+        return 1
+    for reason, count in result.manifest["skipped"].items():
+        print(f"left out: {count} ({reason})")
+    for kind, count in result.manifest["boxes"].items():
+        print(f"boxes: {count} {kind}")
+    print(f"{out}: {result.manifest['frames']} frames; train with --data {out}")
+    return 0
+
+
+class _Bar:
+    """Progress on stderr."""
+
+    def __init__(self, bar: tqdm) -> None:
+        self._bar = bar
+
+    def planning(self, source: Path) -> None:
+        self._bar.set_description(f"reading {source.name}")
+
+    def planned(self, images_to_do: int) -> None:
+        self._bar.set_description("generate")
+        self._bar.reset(total=images_to_do)
+
+    def images(self, count: int) -> None:
+        self._bar.update(count)
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

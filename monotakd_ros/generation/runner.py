@@ -1,0 +1,259 @@
+"""One segment from recording to files: reading and decoding, the networks, and writing overlap in three threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Full, Queue
+from typing import Any, TypeVar
+
+import torch
+
+from monotakd_ros.data.source import SourceOptions
+from monotakd_ros.detector import Detector
+from monotakd_ros.errors import FrameError
+from monotakd_ros.frame import Frame
+from monotakd_ros.generation.frame_files import frame_files, seen_points
+from monotakd_ros.generation.labelling import Labeller, has_cloud
+from monotakd_ros.generation.segments import Segment, segment_frames
+from monotakd_ros.generation.selection import FrameSelector
+from monotakd_ros.generation.set_folder import SetFolder
+from monotakd_ros.generation.settings import GenerationSettings
+
+PREFETCH = 4
+"""Frames that wait for the networks at most; bounds memory."""
+_POLL_S = 0.2
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class RunnerSettings:
+    """What a worker needs to know; the same for every segment of a set.
+
+    Attributes:
+        root: of the set.
+        sources: number and path of each recording.
+        teacher: checkpoint.
+        assistant: checkpoint, or None.
+        device: of the networks.
+        options: how recordings are read.
+        settings: how frames are chosen, labelled and written.
+    """
+
+    root: Path
+    sources: tuple[tuple[int, Path], ...]
+    teacher: Path
+    assistant: Path | None
+    device: str
+    options: SourceOptions
+    settings: GenerationSettings
+
+
+@dataclass
+class Busy:
+    """Seconds that each stage was busy, and how many images were looked at and kept."""
+
+    seconds: Counter[str] = field(default_factory=Counter)
+    images: int = 0
+    kept: int = 0
+
+    def add(self, other: Busy) -> None:
+        """Add those of another segment."""
+        self.seconds.update(other.seconds)
+        self.images += other.images
+        self.kept += other.kept
+
+
+class SegmentRunner:
+    """Works on segments, one after the other, with networks that are loaded once.
+
+    On a CPU one thread computes: results then do not depend on how many workers share the machine.
+
+    Raises:
+        CheckpointError: a checkpoint is unreadable, or no network for its part.
+        ConfigError: the device is not there.
+    """
+
+    def __init__(self, settings: RunnerSettings) -> None:
+        self._settings = settings
+        if settings.device == "cpu":
+            torch.set_num_threads(1)
+        self._labeller = make_labeller(settings)
+        self._folder = SetFolder(settings.root)
+
+    def run(self, segment: Segment, on_image: Callable[[int], None] = lambda count: None) -> Busy:
+        """Make a segment's files and declare it done.
+
+        Args:
+            segment: to work on.
+            on_image: called with 1 for every image of the segment that was looked at.
+
+        Raises:
+            OutputError: the set cannot be written.
+            SourceError, CalibrationError: the recording cannot be used.
+        """
+        self._labeller.forget()
+        busy = Busy()
+        with ThreadPoolExecutor(1) as pool:
+            work = _SegmentWork(self._settings, segment, self._labeller, self._folder, pool, busy)
+            for before, current, after in _with_neighbours(self._read(segment, busy)):
+                index, attempt = current
+                if segment.first <= index < segment.stop:
+                    work.image(index, attempt, [item[1] for item in (before, after) if item is not None])
+                    on_image(1)
+            record = work.finish()
+        self._folder.finish_segment(segment, record)
+        return busy
+
+    def _read(self, segment: Segment, busy: Busy) -> Iterator[tuple[int, Frame | FrameError]]:
+        path = dict(self._settings.sources)[segment.source]
+        return prefetched(segment_frames(path, segment, self._settings.options), PREFETCH, busy.seconds)
+
+
+def make_labeller(settings: RunnerSettings) -> Labeller:
+    """Load the networks.
+
+    Raises:
+        CheckpointError, ConfigError: as `SegmentRunner`.
+    """
+    lowest = settings.settings.cleaning.ignore_threshold
+    teacher = Detector.from_checkpoint(settings.teacher, settings.device, score_threshold=lowest)
+    assistant = settings.assistant and Detector.from_checkpoint(
+        settings.assistant, settings.device, score_threshold=lowest
+    )
+    return Labeller(teacher, assistant or None, settings.settings.cleaning)
+
+
+class _SegmentWork:
+    """A segment on its way."""
+
+    def __init__(
+        self,
+        settings: RunnerSettings,
+        segment: Segment,
+        labeller: Labeller,
+        folder: SetFolder,
+        pool: ThreadPoolExecutor,
+        busy: Busy,
+    ) -> None:
+        self._settings, self._segment, self._labeller = settings, segment, labeller
+        self._folder, self._pool, self._busy = folder, pool, busy
+        self._selector = FrameSelector(settings.settings.selection)
+        self._writing: Future[dict[str, str]] | None = None
+        self._frames: dict[str, dict[str, str]] = {}
+        self._skipped: list[dict[str, Any]] = []
+
+    def image(self, index: int, attempt: Frame | FrameError, neighbours: list[Frame | FrameError]) -> None:
+        """Choose, label and write one image."""
+        self._busy.images += 1
+        started = time.perf_counter()
+        if isinstance(attempt, FrameError):
+            self._skip(index, None, "unreadable", str(attempt))
+            return
+        objection = self._selector.objection(attempt, len(seen_points(attempt)[1]))
+        self._busy.seconds["choose"] += time.perf_counter() - started
+        if objection is not None:
+            self._skip(index, attempt.stamp_ns, objection)
+            return
+        started = time.perf_counter()
+        beside = [frame for frame in neighbours if isinstance(frame, Frame) and has_cloud(frame)]
+        beside = [frame for frame in beside if frame.points_stamp_ns != attempt.points_stamp_ns]
+        try:
+            labelled = self._labeller.label(attempt, beside)
+        except FrameError as error:
+            self._skip(index, attempt.stamp_ns, "unusable", str(error))
+            return
+        finally:
+            self._busy.seconds["networks"] += time.perf_counter() - started
+        name = f"{self._segment.source:03d}{index:07d}"
+        origin = {"source": self._segment.source, "image": index, "frame": attempt.name}
+        self._settle()
+        self._writing = self._pool.submit(self._write, name, attempt, labelled, origin)
+        self._busy.kept += 1
+
+    def finish(self) -> dict[str, Any]:
+        """Wait for what is being written; the segment's record."""
+        self._settle()
+        return {
+            "segment": self._segment.key,
+            "images": [self._segment.first, self._segment.stop],
+            "frames": self._frames,
+            "skipped": self._skipped,
+        }
+
+    def _write(self, name: str, frame: Frame, labelled: Any, origin: dict[str, Any]) -> dict[str, str]:
+        started = time.perf_counter()
+        self._frames[name] = digests = self._folder.put(
+            frame_files(name, frame, labelled, origin, self._settings.settings)
+        )
+        self._busy.seconds["write"] += time.perf_counter() - started
+        return digests
+
+    def _settle(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def _skip(self, index: int, stamp_ns: int | None, reason: str, detail: str = "") -> None:
+        facts = {"image": index, "stamp_ns": stamp_ns, "reason": reason}
+        self._skipped.append(facts | ({"detail": detail} if detail else {}))
+
+
+def _with_neighbours(items: Iterator[Item]) -> Iterator[tuple[Item | None, Item, Item | None]]:
+    """Each item with the one before and the one behind it."""
+    before, current = None, next(items, None)
+    while current is not None:
+        after = next(items, None)
+        yield before, current, after
+        before, current = current, after
+
+
+def prefetched(items: Iterator[Item], ahead: int, seconds: Counter[str]) -> Iterator[Item]:
+    """The same items, made in another thread up to `ahead` early; counts the seconds that making them took as "read".
+
+    An exception of the iterator comes where its item would have come. Leaving early ends the thread.
+    """
+    queue: Queue[tuple[bool, Any]] = Queue(maxsize=ahead)
+    left = threading.Event()
+
+    def put(entry: tuple[bool, Any]) -> bool:
+        while not left.is_set():
+            try:
+                queue.put(entry, timeout=_POLL_S)
+                return True
+            except Full:
+                continue
+        return False
+
+    def make() -> None:
+        try:
+            while True:
+                started = time.perf_counter()
+                item = next(items, queue)  # the queue stands for "no more": it is no item
+                seconds["read"] += time.perf_counter() - started
+                if not put((item is not queue, None if item is queue else item)) or item is queue:
+                    return
+        except BaseException as error:  # handed over, raised where the items are taken
+            put((False, error))
+
+    thread = threading.Thread(target=make, name="read", daemon=True)
+    thread.start()
+    try:
+        while True:
+            more, item = queue.get()
+            if more:
+                yield item
+            elif isinstance(item, BaseException):
+                raise item
+            else:
+                return
+    finally:
+        left.set()
+        thread.join()
+        if hasattr(items, "close"):
+            items.close()
