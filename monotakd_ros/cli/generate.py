@@ -157,8 +157,23 @@ def report(out: Path, result: GenerationResult, jobs: int) -> int:
         print(f"left out: {count} ({reason})")
     for kind, count in result.manifest["boxes"].items():
         print(f"boxes: {count} {kind}")
+    _report_quality(result.manifest["quality"])
     print(f"{out}: {result.manifest['frames']} frames; train with --data {out}")
     return 0
+
+
+def _report_quality(quality: dict[str, Any]) -> None:
+    """Precision and recall, where the recordings have labels."""
+    for name, sides in quality.get("classes", {}).items():
+        figures = [
+            f"{side}: precision {_number(point['precision'])}, recall {_number(point['recall'])}"
+            for side, point in sides.items()
+        ]
+        print(f"against the recordings' labels, {name}: {'; '.join(figures)}")
+
+
+def _number(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2f}"
 
 
 class _Bar:

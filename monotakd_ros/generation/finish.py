@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from monotakd_ros.data.kitti_records import FRAMES_COLUMNS, FRAMES_FILE, POSES_FILE
 from monotakd_ros.data.kitti_text import format_matrix
 from monotakd_ros.errors import SourceError
+from monotakd_ros.generation.label_quality import label_quality
 from monotakd_ros.generation.segments import file_digest
 from monotakd_ros.generation.set_folder import (
     FRAME_DIR,
@@ -29,8 +31,12 @@ LIST_FILE = "ImageSets/all.txt"
 NO_POSE = format_matrix(np.full((3, 4), np.nan))
 
 
-def finish_set(folder: SetFolder) -> dict[str, Any]:
+def finish_set(folder: SetFolder, thresholds: Mapping[str, float]) -> dict[str, Any]:
     """Write the lists and the manifest of a set of which all segments are done; returns the manifest.
+
+    Args:
+        folder: the set.
+        thresholds: score per class from which the teacher's boxes may be labels.
 
     Raises:
         SourceError: a record is damaged.
@@ -65,6 +71,7 @@ def finish_set(folder: SetFolder) -> dict[str, Any]:
             "frames": len(names),
             "skipped": dict(sorted(skipped.items())),
             "boxes": dict(sorted(boxes.items())),
+            "quality": label_quality(folder.root, names, thresholds),
             "files": files,
         }
     )

@@ -103,10 +103,10 @@ def generate(request: GenerationRequest, engine: Engine, watcher: Watcher) -> Ge
         SourceError: a recording cannot be opened.
         CheckpointError, ConfigError: networks, device or settings are not usable.
     """
-    facts = set_facts(request)
+    labeller = make_labeller(_runner_settings(request, {}))  # what is wrong with them shows before hours of planning
+    facts = set_facts(request, labeller.class_names)
     folder = SetFolder(request.out)
     result = GenerationResult()
-    make_labeller(_runner_settings(request, {}))  # what is wrong with the networks shows before hours of planning
     with folder.begun(facts):
         paths = _add_sources(folder, request, watcher, result)
         todo = [segment for segment in folder.planned() if not folder.is_done(segment)]
@@ -118,11 +118,11 @@ def generate(request: GenerationRequest, engine: Engine, watcher: Watcher) -> Ge
         watcher.planned(sum(map(len, todo)))
         _work(engine, _runner_settings(request, paths), todo, watcher, result)
         if not result.failed and not missing:
-            result.manifest = finish_set(folder)
+            result.manifest = finish_set(folder, facts["thresholds"])
     return result
 
 
-def set_facts(request: GenerationRequest) -> dict[str, Any]:
+def set_facts(request: GenerationRequest, class_names: Sequence[str]) -> dict[str, Any]:
     """What a set says about how it was made; all of it has to match for another run to go on with it.
 
     Raises:
@@ -130,6 +130,7 @@ def set_facts(request: GenerationRequest) -> dict[str, Any]:
     """
     options = {name: value for name, value in asdict(request.options).items() if name != "split"}
     return {
+        "thresholds": {name: request.settings.cleaning.threshold_of(name) for name in class_names},
         "settings": asdict(request.settings),
         "reading": {name: str(value) if isinstance(value, Path) else value for name, value in options.items()},
         "teacher": asdict(CheckpointName.of(request.teacher)),

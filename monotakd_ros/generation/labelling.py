@@ -58,6 +58,11 @@ class Labeller:
         self._teacher, self._assistant, self._settings = teacher, assistant, settings
         self._seen: dict[tuple[str, int], SeenBoxes] = {}
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Classes of the labels."""
+        return self._teacher.class_names
+
     def label(self, frame: Frame, neighbours: Sequence[Frame]) -> LabelledFrame:
         """Label one frame.
 
