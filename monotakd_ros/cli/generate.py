@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
@@ -21,7 +21,7 @@ from monotakd_ros.generation.local_engine import run_here, run_in_processes
 from monotakd_ros.generation.ray_engine import import_ray, run_on_ray
 from monotakd_ros.generation.runner import Busy, RunnerSettings
 from monotakd_ros.generation.segments import Segment
-from monotakd_ros.generation.settings import GenerationSettings, SelectionSettings
+from monotakd_ros.generation.settings import GenerationSettings, SelectionSettings, SetFormat
 
 DESCRIPTION = """\
 Make training data from recordings that hold camera and LiDAR: choose frames, let the teacher (and the assistant) label
@@ -65,6 +65,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--assistant", type=Path, metavar="CKPT", help="weights of the assistant, for a second opinion")
     parser.add_argument(
         "--config", type=Path, metavar="YAML", help="settings (config/generate.yaml has them all; default: those)"
+    )
+    parser.add_argument(
+        "--format", choices=get_args(SetFormat), help="KITTI folders, or tar shards for large sets (default: kitti)"
     )
     parser.add_argument("--max-rate", type=float, metavar="HZ", help="at most so many frames a second (0: no limit)")
     parser.add_argument("--all-frames", action="store_true", help="leave out none that could be used")
@@ -119,7 +122,7 @@ def settings_of(args: argparse.Namespace) -> GenerationSettings:
         selection = SelectionSettings(max_rate_hz=0, min_motion_m=0, min_turn_deg=0, min_novelty=0, min_points=0)
     if args.max_rate is not None:
         selection = replace(selection, max_rate_hz=args.max_rate)
-    return replace(settings, selection=selection)
+    return replace(settings, selection=selection, format=args.format or settings.format)
 
 
 def engine_of(name: str, jobs: int, address: str | None) -> Engine:

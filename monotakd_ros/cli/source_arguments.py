@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monotakd_ros.data.source import SourceOptions
 
-SOURCE_HELP = "a rosbag (folder or file), a KITTI folder or a KITTI raw drive, told apart by what is in it"
+SOURCE_HELP = "a rosbag (folder or file), a KITTI folder, a KITTI raw drive or tar shards, told apart by what is in it"
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:

@@ -106,19 +106,8 @@ class KittiFolder:
         label_path = self._subset / "label_2" / f"{name}.txt"
         if cam_T_lidar is None and label_path.exists():
             cam_T_lidar = nominal_cam_T_lidar()
-        return Frame(
-            name=name,
-            stamp_ns=record.stamp_ns,
-            image=image,
-            camera=CameraModel(img_P_cam, image.shape[1], image.shape[0]),
-            camera_frame_id=record.camera_frame_id,
-            cam_T_lidar=cam_T_lidar,
-            points_lidar=points_lidar,
-            points_stamp_ns=None if points_lidar is None else record.points_stamp_ns or record.stamp_ns,
-            lidar_frame_id=record.lidar_frame_id,
-            labels=read_labels(label_path, cam_T_lidar),
-            world_T_lidar=record.world_T_lidar,
-        )
+        labels = read_labels(label_path, cam_T_lidar)
+        return recorded_frame(name, image, (img_P_cam, cam_T_lidar), points_lidar, labels, record)
 
     def _listed(self, split: str, images: dict[str, Path]) -> list[str]:
         path = self._root / "ImageSets" / f"{split}.txt"
@@ -140,6 +129,40 @@ class KittiFolder:
                 f"{self._subset / 'calib' / f'{missing[0]}.txt'}: no calibration for this image "
                 f"({len(missing)} of {len(names)} images have none)"
             )
+
+
+def recorded_frame(
+    name: str,
+    image: np.ndarray,
+    calibration: tuple[np.ndarray, np.ndarray | None],
+    points_lidar: np.ndarray | None,
+    labels: Labels3D | None,
+    record: FrameRecord,
+) -> Frame:
+    """A frame from what KITTI's files hold.
+
+    Args:
+        name: of the frame.
+        image: (H, W, 3) uint8 RGB.
+        calibration: img_P_cam (3, 4), and cam_T_lidar (4, 4) or None.
+        points_lidar: (N, 4) float32, or None.
+        labels: in the lidar frame, or None.
+        record: stamps, frame names and pose.
+    """
+    img_P_cam, cam_T_lidar = calibration
+    return Frame(
+        name=name,
+        stamp_ns=record.stamp_ns,
+        image=image,
+        camera=CameraModel(img_P_cam, image.shape[1], image.shape[0]),
+        camera_frame_id=record.camera_frame_id,
+        cam_T_lidar=cam_T_lidar,
+        points_lidar=points_lidar,
+        points_stamp_ns=None if points_lidar is None else record.points_stamp_ns or record.stamp_ns,
+        lidar_frame_id=record.lidar_frame_id,
+        labels=labels,
+        world_T_lidar=record.world_T_lidar,
+    )
 
 
 def has_recorded_stamps(source: FrameSource) -> bool:
@@ -166,11 +189,17 @@ def read_velodyne(path: Path) -> np.ndarray | None:
     Raises:
         FrameError: the size is not a whole number of points.
     """
-    if not path.is_file():
-        return None
-    data = path.read_bytes()
+    return points_from_bytes(path.read_bytes(), str(path)) if path.is_file() else None
+
+
+def points_from_bytes(data: bytes, where: str) -> np.ndarray:
+    """(N, 4) float32 x, y, z, intensity of a cloud file's content.
+
+    Raises:
+        FrameError: the size is not a whole number of points.
+    """
     if len(data) % 16:
-        raise FrameError(f"{path}: expected 16 bytes a point, got {len(data)} bytes: is the file truncated?")
+        raise FrameError(f"{where}: expected 16 bytes a point, got {len(data)} bytes: is the file truncated?")
     return np.frombuffer(data, dtype="<f4").reshape(-1, 4).astype(np.float32)
 
 
@@ -180,8 +209,17 @@ def read_calibration(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     Raises:
         CalibrationError: missing or malformed.
     """
-    matrices = _matrices(path)
-    return matrix(matrices, "P2", (3, 4), str(path)), _extrinsic(matrices, path)
+    return calibration_from_text(_text(path), str(path))
+
+
+def calibration_from_text(text: str, where: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """`read_calibration` of a file's content.
+
+    Raises:
+        CalibrationError: malformed.
+    """
+    matrices = matrices_from_text(text, where)
+    return matrix(matrices, "P2", (3, 4), where), _extrinsic(matrices, where)
 
 
 def read_extrinsic(path: Path) -> np.ndarray | None:
@@ -190,24 +228,23 @@ def read_extrinsic(path: Path) -> np.ndarray | None:
     Raises:
         CalibrationError: missing or malformed.
     """
-    return _extrinsic(_matrices(path), path)
+    return _extrinsic(matrices_from_text(_text(path), str(path)), str(path))
 
 
-def _matrices(path: Path) -> dict[str, np.ndarray]:
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"{path}: cannot read the calibration: {error}") from error
-    return matrices_from_text(text, str(path))
 
 
-def _extrinsic(matrices: dict[str, np.ndarray], path: Path) -> np.ndarray | None:
+def _extrinsic(matrices: dict[str, np.ndarray], where: str) -> np.ndarray | None:
     key = "Tr_velo_to_cam" if "Tr_velo_to_cam" in matrices else "Tr_velo_cam"
     if key not in matrices:
         return None
     rotation_key = "R0_rect" if "R0_rect" in matrices else "R_rect"
-    rectification = make_transform(matrix(matrices, rotation_key, (3, 3), str(path)), np.zeros(3))
-    return rectification @ rigid(matrices, key, str(path))
+    rectification = make_transform(matrix(matrices, rotation_key, (3, 3), where), np.zeros(3))
+    return rectification @ rigid(matrices, key, where)
 
 
 def calibrated_extrinsic(path: Path) -> np.ndarray:

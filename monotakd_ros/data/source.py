@@ -112,6 +112,7 @@ def open_source(path: Path | str, options: SourceOptions = DEFAULT_OPTIONS) -> F
     from monotakd_ros.data.kitti import KittiFolder, find_kitti_subset
     from monotakd_ros.data.kitti_raw import KittiRawDrive, find_raw_drives
     from monotakd_ros.data.rosbag import BagSource
+    from monotakd_ros.data.tar_shards import TarShards, find_shards
 
     path = Path(path)
     if not path.exists():
@@ -122,9 +123,12 @@ def open_source(path: Path | str, options: SourceOptions = DEFAULT_OPTIONS) -> F
         return KittiFolder(path, options)
     if path.is_dir() and find_raw_drives(path):
         return KittiRawDrive(path, options)
+    if find_shards(path):
+        return TarShards(path, options)
     raise SourceError(
         f"{path}: expected a rosbag (a folder with metadata.yaml, or a .mcap, .db3 or .bag file), a KITTI folder "
-        f"(image_2 and calib, or training/image_2) or a KITTI raw drive (image_02/data); found {_content(path)}"
+        f"(image_2 and calib, or training/image_2), a KITTI raw drive (image_02/data) or tar shards; "
+        f"found {_content(path)}"
     )
 
 

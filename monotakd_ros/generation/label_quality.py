@@ -4,57 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from monotakd_ros.data.kitti_results import read_ground_truth, read_results
+from monotakd_ros.data.kitti_results import ground_truth_from_text, results_from_text
 from monotakd_ros.evaluation.association import OperatingPoint, associate, operating_point
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
 from monotakd_ros.frame import KittiFrame
 
-MAX_FRAMES = 4000
-"""More frames would say no more: so many are taken, evenly spread."""
 BEFORE, AFTER = "teacher", "labels"
 
 
-def label_quality(root: Path, names: Sequence[str], thresholds: Mapping[str, float]) -> dict[str, Any]:
+class FrameTexts(NamedTuple):
+    """What a set holds of a frame: the recording's labels, the teacher's boxes, and the labels made of them."""
+
+    name: str
+    truth: str
+    teacher: str
+    labels: str
+
+
+def label_quality(frames: Sequence[FrameTexts], thresholds: Mapping[str, float]) -> dict[str, Any]:
     """Precision and recall per class: of the `teacher`'s boxes from the threshold on, and of the `labels` made of them.
 
     Boxes are associated as `evaluation.association` does it, near along and across the viewing ray; uncertain boxes
     count as not found. Objects that are hidden or cut off count too, so recall is of all that is labelled there.
 
     Args:
-        root: of the set.
-        names: of its frames; those without truth do not count.
+        frames: those whose truth is known.
         thresholds: per class.
 
     Returns:
-        Number of `frames` that count, and per class `teacher` and `labels` with the fields of `OperatingPoint`; empty
-        without any.
+        Number of `frames`, and per class `teacher` and `labels` with the fields of `OperatingPoint`; empty without any.
 
     Raises:
-        LabelError: a file of the set is damaged.
+        LabelError: a text is malformed.
     """
-    known = [name for name in names if (root / "truth" / f"{name}.txt").is_file()]
-    if not known:
+    if not frames:
         return {}
-    chosen = [known[index] for index in np.unique(np.linspace(0, len(known) - 1, MAX_FRAMES).round().astype(int))]
-    frames = {
-        BEFORE: [_frame(root, name, root / "teacher") for name in chosen],
-        AFTER: [_frame(root, name, root / "training" / "label_2") for name in chosen],
+    sides = {
+        BEFORE: [_evaluation_frame(frame, frame.teacher, BEFORE) for frame in frames],
+        AFTER: [_evaluation_frame(frame, frame.labels, AFTER) for frame in frames],
     }
     classes = {
-        name: {side: _plain(operating_point(associate(frames[side], name), score)) for side in frames}
+        name: {side: _plain(operating_point(associate(sides[side], name), score)) for side in sides}
         for name, score in thresholds.items()
     }
-    return {"frames": len(chosen), "classes": classes}
+    return {"frames": len(frames), "classes": classes}
 
 
-def _frame(root: Path, name: str, results: Path) -> EvaluationFrame:
-    truth = read_ground_truth(root / "truth" / f"{name}.txt").frame
-    return EvaluationFrame(name, truth, _shown(read_results(results / f"{name}.txt").frame))
+def _evaluation_frame(frame: FrameTexts, results: str, side: str) -> EvaluationFrame:
+    truth = ground_truth_from_text(frame.truth, f"truth of frame {frame.name}").frame
+    found = results_from_text(results, f"{side} of frame {frame.name}").frame
+    return EvaluationFrame(frame.name, truth, _shown(found))
 
 
 def _shown(results: KittiFrame) -> KittiFrame:

@@ -19,6 +19,7 @@ from monotakd_ros.detector import Detector
 from monotakd_ros.errors import FrameError
 from monotakd_ros.frame import Frame
 from monotakd_ros.generation.frame_files import frame_files, seen_points
+from monotakd_ros.generation.frame_store import FrameStore, open_store
 from monotakd_ros.generation.labelling import Labeller, has_cloud
 from monotakd_ros.generation.segments import Segment, segment_frames
 from monotakd_ros.generation.selection import FrameSelector
@@ -99,15 +100,20 @@ class SegmentRunner:
         """
         self._labeller.forget()
         busy = Busy()
-        with ThreadPoolExecutor(1) as pool:
-            work = _SegmentWork(self._settings, segment, self._labeller, self._folder, pool, busy)
-            for before, current, after in _with_neighbours(self._read(segment, busy)):
-                index, attempt = current
-                if segment.first <= index < segment.stop:
-                    work.image(index, attempt, [item[1] for item in (before, after) if item is not None])
-                    on_image(1)
-            record = work.finish()
-        self._folder.finish_segment(segment, record)
+        store = open_store(self._folder, segment, self._settings.settings.format)
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                work = _SegmentWork(self._settings, segment, self._labeller, store, pool, busy)
+                for before, current, after in _with_neighbours(self._read(segment, busy)):
+                    index, attempt = current
+                    if segment.first <= index < segment.stop:
+                        work.image(index, attempt, [item[1] for item in (before, after) if item is not None])
+                        on_image(1)
+                record = work.finish()
+            self._folder.finish_segment(segment, record)
+        except BaseException:
+            store.abandon()
+            raise
         return busy
 
     def _read(self, segment: Segment, busy: Busy) -> Iterator[tuple[int, Frame | FrameError]]:
@@ -137,12 +143,12 @@ class _SegmentWork:
         settings: RunnerSettings,
         segment: Segment,
         labeller: Labeller,
-        folder: SetFolder,
+        store: FrameStore,
         pool: ThreadPoolExecutor,
         busy: Busy,
     ) -> None:
         self._settings, self._segment, self._labeller = settings, segment, labeller
-        self._folder, self._pool, self._busy = folder, pool, busy
+        self._store, self._pool, self._busy = store, pool, busy
         self._selector = FrameSelector(settings.settings.selection)
         self._writing: Future[dict[str, str]] | None = None
         self._frames: dict[str, dict[str, str]] = {}
@@ -183,14 +189,14 @@ class _SegmentWork:
             "segment": self._segment.key,
             "images": [self._segment.first, self._segment.stop],
             "frames": self._frames,
+            "files": self._store.finish(),
             "skipped": self._skipped,
         }
 
     def _write(self, name: str, frame: Frame, labelled: Any, origin: dict[str, Any]) -> dict[str, str]:
         started = time.perf_counter()
-        self._frames[name] = digests = self._folder.put(
-            frame_files(name, frame, labelled, origin, self._settings.settings)
-        )
+        files = frame_files(name, frame, labelled, origin, self._settings.settings)
+        self._frames[name] = digests = self._store.put(files)
         self._busy.seconds["write"] += time.perf_counter() - started
         return digests
 

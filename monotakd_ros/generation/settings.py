@@ -9,7 +9,7 @@ from monotakd_ros.config import ClassThreshold
 from monotakd_ros.errors import ConfigError
 
 ImageFormat = Literal["png", "jpeg"]
-FeatureOf = Literal["teacher", "assistant"]
+SetFormat = Literal["kitti", "tar"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ class GenerationSettings:
 
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     cleaning: CleaningSettings = field(default_factory=CleaningSettings)
+    format: SetFormat = "kitti"
+    """KITTI's folders, or one tar file a segment with the same files (WebDataset's convention), for large sets."""
     image_format: ImageFormat = "png"
     """KITTI's tools expect PNG; JPEG (quality 95) takes a fifth of the space."""
     crop_cloud: bool = True

@@ -69,7 +69,7 @@ def _expected(folder: SetFolder, result: Verification) -> Iterator[tuple[str, st
         yield name, digest
         if name.startswith("segments/"):
             record = _readable(folder.root / name, result) or {}
-            for files in record.get("frames", {}).values():
+            for files in (record.get("files", {}), *record.get("frames", {}).values()):
                 yield from files.items()
 
 

@@ -12,6 +12,7 @@ import pytest
 from monotakd_ros.data.kitti import KittiFolder
 from monotakd_ros.data.kitti_text import labels_from_text
 from monotakd_ros.data.source import SourceOptions, open_source
+from monotakd_ros.data.tar_shards import TarShards
 from monotakd_ros.errors import BagError, CheckpointError, OutputError, SourceError
 from monotakd_ros.generation.generate import generate
 from monotakd_ros.generation.local_engine import run_here, run_in_processes
@@ -246,3 +247,35 @@ def test_a_bag_that_breaks_gives_what_it_held(request_for, watcher, write_drive,
     assert 5 < result.manifest["frames"] < 40
     assert "drive.mcap" in result.broken["drive"]
     assert verify_set(tmp_path / "set2").problems == []
+
+
+def test_tar_shards_hold_the_same(whole, request_for, drive, watcher, digests, all_frames):
+    """One file a segment; the frames come back as from the folders, and training reads them the same way."""
+    settings = replace(all_frames, format="tar")
+    request = request_for(drive, name="shards", settings=settings)
+    with pytest.raises(Stop):
+        generate(request, stopping_after(2), watcher)
+    result = generate(request, run_here, watcher)
+    root = request.out
+    assert sorted(path.name for path in (root / "shards").iterdir()) == [f"000-0000{number}.tar" for number in range(4)]
+    assert not (root / "training").exists()
+    assert verify_set(root).problems == []
+    assert result.manifest["quality"] == whole[1].manifest["quality"]
+    assert result.manifest["boxes"] == whole[1].manifest["boxes"]
+    for name in ("frames.csv", "poses.txt", "ImageSets/all.txt"):
+        assert (root / name).read_bytes() == (whole[0] / name).read_bytes()
+    source = open_source(root)
+    assert isinstance(source, TarShards) and len(source) == 10
+    for frame, expected in zip(source.frames(), open_source(whole[0]).frames()):
+        assert (frame.name, frame.stamp_ns, frame.points_stamp_ns) == (
+            expected.name,
+            expected.stamp_ns,
+            expected.points_stamp_ns,
+        )
+        for name in ("image", "points_lidar", "cam_T_lidar", "world_T_lidar"):
+            np.testing.assert_array_equal(getattr(frame, name), getattr(expected, name))
+        np.testing.assert_array_equal(frame.labels.boxes_lidar, expected.labels.boxes_lidar)
+        assert frame.labels.class_names == expected.labels.class_names
+    again = request_for(drive, name="again", settings=settings)
+    generate(again, in_two_processes, watcher)
+    assert digests(again.out) == digests(root)
