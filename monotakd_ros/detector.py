@@ -10,7 +10,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,23 +139,30 @@ class Detector:
         """Detect boxes in several frames at once, as `detect`; a bad frame fails all. Empty in, empty out."""
         if not frames:
             return []
-
-        def stage(name: str):
-            return timer.stage(name) if timer else nullcontext()
-
-        with stage("prepare"):
-            inputs = [self._input(frame) for frame in frames]
-            prepared = [prepare(frame, self.config.student.input, self.class_names) for frame in inputs]
-            self._log_notes(prepared)
-            batch = collate(prepared).to(self.device)
-        with stage("network"), autocast(self.amp, self.device):
-            output = self._network(batch)
-        with stage("decode"):
+        batch, output, prepared = self._forward(frames, timer)
+        with _stage(timer, "decode"):
             return self._decode(batch, output, prepared)
+
+    @torch.inference_mode()
+    def detect_with_bev(self, frame: Frame) -> tuple[Detections3D, np.ndarray]:
+        """As `detect`, and the map (C, Y, X) float32 that distillation compares; see `DetectionOutput.bev`."""
+        batch, output, prepared = self._forward([frame], None)
+        return self._decode(batch, output, prepared)[0], output.bev[0].float().cpu().numpy()
 
     def notes(self, frame: Frame) -> tuple[str, ...]:
         """Where this frame's camera goes beyond what training covered, one sentence each."""
         return frame_notes(frame, self.config.student.input)
+
+    def _forward(
+        self, frames: Sequence[Frame], timer: StageTimer | None
+    ) -> tuple[FrameBatch, DetectionOutput, list[PreparedFrame]]:
+        with _stage(timer, "prepare"):
+            inputs = [self._input(frame) for frame in frames]
+            prepared = [prepare(frame, self.config.student.input, self.class_names) for frame in inputs]
+            self._log_notes(prepared)
+            batch = collate(prepared).to(self.device)
+        with _stage(timer, "network"), autocast(self.amp, self.device):
+            return batch, self._network(batch), prepared
 
     def _input(self, frame: Frame) -> Frame:
         """The part of a frame that the network may look at."""
@@ -207,3 +214,7 @@ class Detector:
                 if note not in self._noted:
                     self._noted.add(note)
                     logger.warning("from frame %s on: %s", frame.name, note)
+
+
+def _stage(timer: StageTimer | None, name: str) -> AbstractContextManager[None]:
+    return timer.stage(name) if timer else nullcontext()

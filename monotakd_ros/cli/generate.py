@@ -21,7 +21,7 @@ from monotakd_ros.generation.local_engine import run_here, run_in_processes
 from monotakd_ros.generation.ray_engine import import_ray, run_on_ray
 from monotakd_ros.generation.runner import Busy, RunnerSettings
 from monotakd_ros.generation.segments import Segment
-from monotakd_ros.generation.settings import GenerationSettings, SelectionSettings, SetFormat
+from monotakd_ros.generation.settings import FeatureOf, GenerationSettings, SelectionSettings, SetFormat
 
 DESCRIPTION = """\
 Make training data from recordings that hold camera and LiDAR: choose frames, let the teacher (and the assistant) label
@@ -68,6 +68,12 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--format", choices=get_args(SetFormat), help="KITTI folders, or tar shards for large sets (default: kitti)"
+    )
+    parser.add_argument(
+        "--features",
+        nargs="+",
+        choices=get_args(FeatureOf),
+        help="also write the bird's-eye-view maps of these networks (float16, gzipped), for other training code",
     )
     parser.add_argument("--max-rate", type=float, metavar="HZ", help="at most so many frames a second (0: no limit)")
     parser.add_argument("--all-frames", action="store_true", help="leave out none that could be used")
@@ -122,7 +128,8 @@ def settings_of(args: argparse.Namespace) -> GenerationSettings:
         selection = SelectionSettings(max_rate_hz=0, min_motion_m=0, min_turn_deg=0, min_novelty=0, min_points=0)
     if args.max_rate is not None:
         selection = replace(selection, max_rate_hz=args.max_rate)
-    return replace(settings, selection=selection, format=args.format or settings.format)
+    features = settings.features if args.features is None else tuple(dict.fromkeys(args.features))
+    return replace(settings, selection=selection, format=args.format or settings.format, features=features)
 
 
 def engine_of(name: str, jobs: int, address: str | None) -> Engine:

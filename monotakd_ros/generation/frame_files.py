@@ -7,6 +7,8 @@ label carries the teacher's score as 16th number; a box that is neither object n
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from typing import Any
 
@@ -30,6 +32,8 @@ DEPTH_STEPS_PER_M = 256
 """KITTI's depth maps: 16 bit, metres times 256, 0 where there is none."""
 FEATURE_STRIDE_PX = 8
 DECIMALS = 4
+GZIP_LEVEL = 1
+"""The higher ones save a tenth of the bytes and take several times as long."""
 
 
 def seen_points(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
@@ -78,6 +82,8 @@ def frame_files(
         }
     if labelled.assistant is not None:
         files[f"assistant/{name}.txt"] = _results_text(labelled.assistant, frame)
+    for network, bev in labelled.features.items():
+        files[f"{network}_bev/{name}.npy.gz"] = npy_gz(bev)
     if frame.labels is not None:
         files[f"truth/{name}.txt"] = text_from_labels(frame.labels, frame.cam_T_lidar).encode()
     files[f"frames/{name}.json"] = _record(name, frame, labelled, origin, len(points))
@@ -123,6 +129,13 @@ def depth_png(points_img: np.ndarray, height: int, width: int, stride_px: int) -
     done, buffer = cv2.imencode(".png", steps.reshape(rows, columns))
     assert done, "OpenCV writes 16-bit PNG"
     return buffer.tobytes()
+
+
+def npy_gz(array: np.ndarray) -> bytes:
+    """An array as gzipped `.npy`, for `np.load(gzip.open(path))`; the same array gives the same bytes."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return gzip.compress(buffer.getvalue(), GZIP_LEVEL, mtime=0)
 
 
 def _results_text(seen: SeenBoxes, frame: Frame) -> bytes:

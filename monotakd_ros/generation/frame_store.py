@@ -43,8 +43,9 @@ def open_store(folder: SetFolder, segment: Segment, format: SetFormat) -> FrameS
 def member_name(path: str) -> str:
     """`training/velodyne/NAME.bin` -> `NAME.velodyne.bin`, `training/image_2/NAME.png` -> `NAME.png`."""
     place = PurePosixPath(path)
+    name, _, kind = place.name.partition(".")
     folder = place.parent.name
-    return place.name if folder in PLAIN_FOLDERS else f"{place.stem}.{folder}{place.suffix}"
+    return place.name if folder in PLAIN_FOLDERS else f"{name}.{folder}.{kind}"
 
 
 class _Files:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,11 +11,13 @@ from monotakd_ros.detector import Detector
 from monotakd_ros.errors import CheckpointError
 from monotakd_ros.frame import Detections3D, Frame
 from monotakd_ros.generation.cleaning import Evidence, Neighbour, SeenBoxes, Verdict, judge
-from monotakd_ros.generation.settings import CleaningSettings
+from monotakd_ros.generation.settings import CleaningSettings, FeatureOf
 from monotakd_ros.geometry.boxes import boxes_img_from_lidar, points_in_boxes, transform_boxes
 
 POINTS_MARGIN_M = 0.1
 """Points this far outside a box still count as inside: its surface is where LiDAR points are."""
+KEPT_CLOUDS = 4
+"""What the teacher saw in so many clouds is kept for the next frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +29,14 @@ class LabelledFrame:
         assistant: its boxes; None without an assistant.
         verdicts: on every box of the teacher.
         evidence: what they rest on.
+        features: by network, as asked for, the map (C, Y, X) float16 that distillation compares.
     """
 
     teacher: SeenBoxes
     assistant: SeenBoxes | None
     verdicts: tuple[Verdict, ...]
     evidence: Evidence
+    features: Mapping[FeatureOf, np.ndarray] = field(default_factory=dict)
 
 
 class Labeller:
@@ -42,12 +46,20 @@ class Labeller:
         teacher: a LiDAR network, which must also tell what it is not sure of.
         assistant: the second opinion, or None.
         settings: the rules.
+        features: of whom to keep the bird's-eye-view maps.
 
     Raises:
-        CheckpointError: the teacher needs no cloud (it is a student), or the assistant knows other classes.
+        CheckpointError: the teacher needs no cloud (it is a student), or the assistant knows other classes, or is
+            missing where its maps are asked for.
     """
 
-    def __init__(self, teacher: Detector, assistant: Detector | None, settings: CleaningSettings) -> None:
+    def __init__(
+        self,
+        teacher: Detector,
+        assistant: Detector | None,
+        settings: CleaningSettings,
+        features: Sequence[FeatureOf] = (),
+    ) -> None:
         if not teacher.needs_cloud:
             raise CheckpointError("--teacher: expected a teacher (or an assistant), got a student, which sees no cloud")
         if assistant is not None and assistant.class_names != teacher.class_names:
@@ -55,8 +67,11 @@ class Labeller:
                 f"--assistant: expected the teacher's classes {', '.join(teacher.class_names)}, got "
                 f"{', '.join(assistant.class_names)}"
             )
+        if assistant is None and "assistant" in features:
+            raise CheckpointError("features of the assistant are asked for: expected its checkpoint (--assistant)")
         self._teacher, self._assistant, self._settings = teacher, assistant, settings
-        self._seen: dict[tuple[str, int], SeenBoxes] = {}
+        self._features = tuple(features)
+        self._seen: dict[tuple[str, int], tuple[SeenBoxes, np.ndarray]] = {}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -73,30 +88,36 @@ class Labeller:
         Raises:
             FrameError: the image contradicts its camera.
         """
-        seen = self._teacher_boxes(frame)
+        seen, teacher_bev = self._teacher_sees(frame)
+        assistant, maps = None, {"teacher": teacher_bev}
+        if self._assistant is not None:
+            detections, maps["assistant"] = self._assistant.detect_with_bev(frame)
+            assistant = recorded_boxes(detections, frame)
         evidence = Evidence(
             num_points=_num_points(frame, seen),
             in_image=_share_in_image(frame, seen),
-            assistant=None if self._assistant is None else recorded_boxes(self._assistant.detect(frame), frame),
+            assistant=assistant,
             neighbours=tuple(self._neighbour(frame, other) for other in neighbours if has_cloud(other)),
         )
-        return LabelledFrame(seen, evidence.assistant, tuple(judge(seen, evidence, self._settings)), evidence)
+        features = {name: maps[name].astype(np.float16) for name in self._features}
+        return LabelledFrame(seen, assistant, tuple(judge(seen, evidence, self._settings)), evidence, features)
 
     def forget(self) -> None:
         """Forget what was seen in the clouds of earlier frames."""
         self._seen.clear()
 
-    def _teacher_boxes(self, frame: Frame) -> SeenBoxes:
-        """What the teacher sees; a cloud that is a neighbour twice, or a neighbour and itself, is looked at once."""
+    def _teacher_sees(self, frame: Frame) -> tuple[SeenBoxes, np.ndarray]:
+        """Boxes and map; a cloud that is a neighbour twice, or a neighbour and itself, is looked at once."""
         key = (frame.name, frame.stamp_ns)
         if key not in self._seen:
-            for known in list(self._seen)[:-4]:
+            for known in list(self._seen)[:-KEPT_CLOUDS]:
                 del self._seen[known]
-            self._seen[key] = recorded_boxes(self._teacher.detect(frame), frame)
+            detections, bev = self._teacher.detect_with_bev(frame)
+            self._seen[key] = recorded_boxes(detections, frame), bev
         return self._seen[key]
 
     def _neighbour(self, frame: Frame, other: Frame) -> Neighbour:
-        seen = self._teacher_boxes(other)
+        seen, _ = self._teacher_sees(other)
         apart_s = abs(_cloud_stamp_ns(other) - _cloud_stamp_ns(frame)) * 1e-9
         if frame.world_T_lidar is None or other.world_T_lidar is None:
             return Neighbour(seen, apart_s)

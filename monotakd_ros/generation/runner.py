@@ -132,7 +132,7 @@ def make_labeller(settings: RunnerSettings) -> Labeller:
     assistant = settings.assistant and Detector.from_checkpoint(
         settings.assistant, settings.device, score_threshold=lowest
     )
-    return Labeller(teacher, assistant or None, settings.settings.cleaning)
+    return Labeller(teacher, assistant or None, settings.settings.cleaning, settings.settings.features)
 
 
 class _SegmentWork:

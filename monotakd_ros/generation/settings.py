@@ -10,6 +10,7 @@ from monotakd_ros.errors import ConfigError
 
 ImageFormat = Literal["png", "jpeg"]
 SetFormat = Literal["kitti", "tar"]
+FeatureOf = Literal["teacher", "assistant"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,9 @@ class GenerationSettings:
     """Whether only the points that the camera sees are kept."""
     depth_maps: bool = True
     """Whether sparse depth maps are written, in the image's and in the feature map's resolution."""
+    features: tuple[FeatureOf, ...] = ()
+    """Of whom the bird's-eye-view maps are written, as gzipped float16 `.npy`; for training code other than ours,
+    which keeps its own (`monotakd train --guide-cache`)."""
     segment_s: float = 60.0
     """Recordings are worked on in segments of this length; selection begins anew in each."""
 

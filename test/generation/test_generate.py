@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from dataclasses import replace
 
@@ -12,7 +14,8 @@ import pytest
 from monotakd_ros.data.kitti import KittiFolder
 from monotakd_ros.data.kitti_text import labels_from_text
 from monotakd_ros.data.source import SourceOptions, open_source
-from monotakd_ros.data.tar_shards import TarShards
+from monotakd_ros.data.tar_shards import TarShards, shard_members
+from monotakd_ros.detector import Detector
 from monotakd_ros.errors import BagError, CheckpointError, OutputError, SourceError
 from monotakd_ros.generation.generate import generate
 from monotakd_ros.generation.local_engine import run_here, run_in_processes
@@ -279,3 +282,23 @@ def test_tar_shards_hold_the_same(whole, request_for, drive, watcher, digests, a
     again = request_for(drive, name="again", settings=settings)
     generate(again, in_two_processes, watcher)
     assert digests(again.out) == digests(root)
+
+
+def test_maps_of_the_networks(request_for, drive, watcher, networks, all_frames, make_frame, tmp_path):
+    """What distillation compares, as float16, in folders and in shards; refused of an assistant that is not there."""
+    settings = replace(all_frames, features=("teacher", "assistant"), segment_s=100.0)
+    generate(request_for(drive, settings=settings), run_here, watcher)
+    generate(request_for(drive, name="shards", settings=replace(settings, format="tar")), run_here, watcher)
+    ((_, members), *_) = shard_members(tmp_path / "shards" / "shards" / "000-00000.tar")
+    (first, *_) = open_source(drive).frames()
+    for kind in ("teacher", "assistant"):
+        path = tmp_path / "set" / f"{kind}_bev" / "0000000000.npy.gz"
+        found = np.load(io.BytesIO(gzip.decompress(path.read_bytes())))
+        detections, expected = Detector.from_checkpoint(networks[kind]).detect_with_bev(first)
+        assert found.dtype == np.float16 and found.ndim == 3
+        np.testing.assert_array_equal(found, expected.astype(np.float16))
+        assert members[f"{kind}_bev.npy.gz"] == path.read_bytes()
+        again = Detector.from_checkpoint(networks[kind]).detect(first)
+        np.testing.assert_array_equal(detections.boxes_lidar, again.boxes_lidar)
+    with pytest.raises(CheckpointError, match="features of the assistant"):
+        generate(request_for(drive, name="none", settings=settings, assistant=None), run_here, watcher)
