@@ -125,7 +125,9 @@ def settings_of(args: argparse.Namespace) -> GenerationSettings:
     settings = GenerationSettings() if args.config is None else load_settings(GenerationSettings, args.config)
     selection = settings.selection
     if args.all_frames:
-        selection = SelectionSettings(max_rate_hz=0, min_motion_m=0, min_turn_deg=0, min_novelty=0, min_points=0)
+        selection = SelectionSettings(
+            max_rate_hz=0, min_motion_m=0, min_turn_deg=0, min_novelty=0, min_points=0, one_image_per_cloud=False
+        )
     if args.max_rate is not None:
         selection = replace(selection, max_rate_hz=args.max_rate)
     features = settings.features if args.features is None else tuple(dict.fromkeys(args.features))

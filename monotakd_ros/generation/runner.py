@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from queue import Full, Queue
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from monotakd_ros.frame import Frame
 from monotakd_ros.generation.frame_files import frame_files, seen_points
 from monotakd_ros.generation.frame_store import FrameStore, open_store
 from monotakd_ros.generation.labelling import Labeller, has_cloud
-from monotakd_ros.generation.segments import Segment, segment_frames
+from monotakd_ros.generation.segments import REACH, Segment, segment_frames
 from monotakd_ros.generation.selection import FrameSelector
 from monotakd_ros.generation.set_folder import SetFolder
 from monotakd_ros.generation.settings import GenerationSettings
@@ -30,6 +31,7 @@ PREFETCH = 4
 """Frames that wait for the networks at most; bounds memory."""
 _POLL_S = 0.2
 Item = TypeVar("Item")
+_NOTHING: Any = object()
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,10 @@ class SegmentRunner:
         try:
             with ThreadPoolExecutor(1) as pool:
                 work = _SegmentWork(self._settings, segment, self._labeller, store, pool, busy)
-                for before, current, after in _with_neighbours(self._read(segment, busy)):
-                    index, attempt = current
+                for before, (index, attempt), after in with_surroundings(self._read(segment, busy), REACH):
                     if segment.first <= index < segment.stop:
-                        work.image(index, attempt, [item[1] for item in (before, after) if item is not None])
+                        around = [[item[1] for item in side] for side in (reversed(before), after)]
+                        work.image(index, attempt, around)
                         on_image(1)
                 record = work.finish()
             self._folder.finish_segment(segment, record)
@@ -154,23 +156,28 @@ class _SegmentWork:
         self._frames: dict[str, dict[str, str]] = {}
         self._skipped: list[dict[str, Any]] = []
 
-    def image(self, index: int, attempt: Frame | FrameError, neighbours: list[Frame | FrameError]) -> None:
-        """Choose, label and write one image."""
+    def image(self, index: int, attempt: Frame | FrameError, around: Sequence[Sequence[Frame | FrameError]]) -> None:
+        """Choose, label and write one image.
+
+        Args:
+            index: of the image in its source.
+            attempt: the frame, or why it is none.
+            around: those before it and those behind it, each from the nearest on.
+        """
         self._busy.images += 1
         started = time.perf_counter()
         if isinstance(attempt, FrameError):
             self._skip(index, None, "unreadable", str(attempt))
             return
-        objection = self._selector.objection(attempt, len(seen_points(attempt)[1]))
+        frames = [[item for item in side if isinstance(item, Frame)] for side in around]
+        objection = self._rival(attempt, frames) or self._selector.objection(attempt, len(seen_points(attempt)[1]))
         self._busy.seconds["choose"] += time.perf_counter() - started
         if objection is not None:
             self._skip(index, attempt.stamp_ns, objection)
             return
         started = time.perf_counter()
-        beside = [frame for frame in neighbours if isinstance(frame, Frame) and has_cloud(frame)]
-        beside = [frame for frame in beside if frame.points_stamp_ns != attempt.points_stamp_ns]
         try:
-            labelled = self._labeller.label(attempt, beside)
+            labelled = self._labeller.label(attempt, _other_clouds(attempt, frames))
         except FrameError as error:
             self._skip(index, attempt.stamp_ns, "unusable", str(error))
             return
@@ -181,6 +188,18 @@ class _SegmentWork:
         self._settle()
         self._writing = self._pool.submit(self._write, name, attempt, labelled, origin)
         self._busy.kept += 1
+
+    def _rival(self, frame: Frame, around: Sequence[Sequence[Frame]]) -> str | None:
+        """Why another image of the same cloud is kept instead, if it is."""
+        if not self._settings.settings.selection.one_image_per_cloud or not has_cloud(frame):
+            return None
+        before, after = (
+            [other for other in side if has_cloud(other) and other.points_stamp_ns == frame.points_stamp_ns]
+            for side in around
+        )
+        nearer = [other for other in before if _cloud_lag_ns(other) <= _cloud_lag_ns(frame)]
+        nearer += [other for other in after if _cloud_lag_ns(other) < _cloud_lag_ns(frame)]
+        return "another image is nearer to its cloud" if nearer else None
 
     def finish(self) -> dict[str, Any]:
         """Wait for what is being written; the segment's record."""
@@ -210,13 +229,33 @@ class _SegmentWork:
         self._skipped.append(facts | ({"detail": detail} if detail else {}))
 
 
-def _with_neighbours(items: Iterator[Item]) -> Iterator[tuple[Item | None, Item, Item | None]]:
-    """Each item with the one before and the one behind it."""
-    before, current = None, next(items, None)
-    while current is not None:
-        after = next(items, None)
-        yield before, current, after
-        before, current = current, after
+def _cloud_lag_ns(frame: Frame) -> int:
+    return 0 if frame.points_stamp_ns is None else abs(frame.points_stamp_ns - frame.stamp_ns)
+
+
+def _other_clouds(frame: Frame, around: Sequence[Sequence[Frame]]) -> list[Frame]:
+    """The nearest frame of another cloud on either side, as far as there is one."""
+    others = (
+        next((other for other in side if has_cloud(other) and other.points_stamp_ns != frame.points_stamp_ns), None)
+        for side in around
+    )
+    return [other for other in others if other is not None]
+
+
+def with_surroundings(items: Iterator[Item], reach: int) -> Iterator[tuple[list[Item], Item, list[Item]]]:
+    """Each item with up to `reach` items before it and up to `reach` behind it, in order."""
+    window: deque[Item] = deque(islice(items, reach + 1))
+    place = 0
+    while place < len(window):
+        listed = list(window)
+        yield listed[:place], listed[place], listed[place + 1 :]
+        following = next(items, _NOTHING)
+        if following is not _NOTHING:
+            window.append(following)
+        if place < reach:
+            place += 1
+        else:
+            window.popleft()
 
 
 def prefetched(items: Iterator[Item], ahead: int, seconds: Counter[str]) -> Iterator[Item]:

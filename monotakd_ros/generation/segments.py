@@ -1,7 +1,7 @@
 """What there is to do: sources, cut into segments that are worked on alone, in any order, by anyone.
 
-A segment owns images [first, stop) of its source and also reads the one before and the one behind, whose clouds are
-its neighbours. Segments are cut by recording time, so that they do not depend on how many workers there are.
+A segment owns images [first, stop) of its source and also reads a few before and behind, whose clouds are its
+neighbours. Segments are cut by recording time, so that they do not depend on how many workers there are.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from monotakd_ros.errors import FrameError, SourceError
 from monotakd_ros.frame import Frame
 
 HASH_BLOCK = 1 << 22
+REACH = 4
+"""Images before and behind an image among which the next cloud is looked for; a 30 Hz camera has three a cloud."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ def _cut(log_stamps_ns: np.ndarray, source: int, segment_s: float) -> Iterator[S
     begins_second = np.diff((log_stamps_ns - log_stamps_ns[0]) // period_ns, prepend=-1) > 0
     firsts = [*np.flatnonzero(begins_second).tolist(), count]
     for number, (first, stop) in enumerate(itertools.pairwise(firsts)):
-        read_first = int(np.searchsorted(log_stamps_ns, log_stamps_ns[max(first - 1, 0)], side="left"))
-        stop_ns = int(log_stamps_ns[min(stop, count - 1)]) + 1
+        read_first = int(np.searchsorted(log_stamps_ns, log_stamps_ns[max(first - REACH, 0)], side="left"))
+        stop_ns = int(log_stamps_ns[min(stop + REACH, count) - 1]) + 1
         read_stop = int(np.searchsorted(log_stamps_ns, stop_ns, side="left"))
         start_ns = int(log_stamps_ns[read_first])
         yield Segment(source, number, first, stop, read_first, read_stop - read_first, start_ns, stop_ns)

@@ -29,6 +29,8 @@ class SelectionSettings:
     average from that of the last frame that was kept; 0: any picture is new."""
     min_points: int = 50
     """LiDAR points that fall into the image, below which a frame is left out."""
+    one_image_per_cloud: bool = True
+    """Whether, of several images that go with one cloud, only the nearest in time is kept."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

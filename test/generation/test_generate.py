@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from monotakd_ros.data.frame_writers import open_writer
 from monotakd_ros.data.kitti import KittiFolder
 from monotakd_ros.data.kitti_text import labels_from_text
 from monotakd_ros.data.source import SourceOptions, open_source
@@ -19,7 +20,8 @@ from monotakd_ros.detector import Detector
 from monotakd_ros.errors import BagError, CheckpointError, OutputError, SourceError
 from monotakd_ros.generation.generate import generate
 from monotakd_ros.generation.local_engine import run_here, run_in_processes
-from monotakd_ros.generation.segments import plan_source
+from monotakd_ros.generation.runner import with_surroundings
+from monotakd_ros.generation.segments import REACH, plan_source
 from monotakd_ros.generation.verify import verify_set
 
 
@@ -234,8 +236,8 @@ def test_segments_cover_every_image_once(drive):
         assert [index for item in segments for index in range(item.first, item.stop)] == list(range(10))
         for item in segments:
             assert (item.source, item.key[:4]) == (3, "003-")
-            assert item.read_first == max(item.first - 1, 0)
-            assert item.read_first + item.read_count == min(item.stop + 1, 10)
+            assert item.read_first == max(item.first - REACH, 0)
+            assert item.read_first + item.read_count == min(item.stop + REACH, 10)
 
 
 def test_a_bag_that_breaks_gives_what_it_held(request_for, watcher, write_drive, make_frame, tmp_path, all_frames):
@@ -302,3 +304,34 @@ def test_maps_of_the_networks(request_for, drive, watcher, networks, all_frames,
         np.testing.assert_array_equal(detections.boxes_lidar, again.boxes_lidar)
     with pytest.raises(CheckpointError, match="features of the assistant"):
         generate(request_for(drive, name="none", settings=settings, assistant=None), run_here, watcher)
+
+
+def test_a_camera_at_30_hz_with_a_lidar_at_10(request_for, watcher, make_frame, tmp_path, all_frames):
+    """Of the three images of a cloud the nearest is kept, and its neighbours are the clouds before and behind."""
+    frames = []
+    for index in range(12):  # clouds at images 0, 3, 6, 9; every image takes the nearest
+        nearest = min(9, 3 * round(index / 3))
+        stamp_ns = make_frame(0).stamp_ns + index * 33_000_000
+        cloud = make_frame(nearest)
+        cloud_ns = make_frame(0).stamp_ns + nearest * 33_000_000
+        frames.append(make_frame(index, stamp_ns=stamp_ns, points_lidar=cloud.points_lidar, points_stamp_ns=cloud_ns))
+    source = tmp_path / "drive"
+    with open_writer(source, "kitti") as writer:
+        for frame in frames:
+            writer.write(frame)
+    generate(request_for(source, settings=all_frames), run_here, watcher)
+    records = [json.loads(path.read_text()) for path in sorted((tmp_path / "set" / "frames").glob("*.json"))]
+    assert [record["origin"]["image"] for record in records] == [0, 3, 6, 9]
+    assert [record["quality"]["neighbours"] for record in records] == [1, 2, 2, 1]
+    every = replace(all_frames, selection=replace(all_frames.selection, one_image_per_cloud=False))
+    result = generate(request_for(source, name="every", settings=every), run_here, watcher)
+    assert result.manifest["frames"] == 12
+
+
+@pytest.mark.parametrize("count", range(7))
+def test_surroundings(count):
+    found = list(with_surroundings(iter(range(count)), 2))
+    assert [item for _, item, _ in found] == list(range(count))
+    for before, item, after in found:
+        assert before == list(range(max(item - 2, 0), item))
+        assert after == list(range(item + 1, min(item + 3, count)))
