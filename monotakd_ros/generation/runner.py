@@ -170,7 +170,9 @@ class _SegmentWork:
             self._skip(index, None, "unreadable", str(attempt))
             return
         frames = [[item for item in side if isinstance(item, Frame)] for side in around]
-        objection = self._rival(attempt, frames) or self._selector.objection(attempt, len(seen_points(attempt)[1]))
+        objection = self._rival(attempt, frames) or self._selector.objection(
+            attempt, lambda: len(seen_points(attempt)[1])
+        )
         self._busy.seconds["choose"] += time.perf_counter() - started
         if objection is not None:
             self._skip(index, attempt.stamp_ns, objection)

@@ -5,6 +5,8 @@ A pure function of the frames before, within one segment; the first usable frame
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -27,12 +29,12 @@ class FrameSelector:
         self._kept: Frame | None = None
         self._kept_thumbnail: np.ndarray | None = None
 
-    def objection(self, frame: Frame, num_points: int) -> str | None:
+    def objection(self, frame: Frame, count_points: Callable[[], int]) -> str | None:
         """Why a frame is not kept; None keeps it, and the next ones are compared with it.
 
         Args:
             frame: with image, and pose where it is known.
-            num_points: LiDAR points that fall into its image.
+            count_points: gives the number of LiDAR points that fall into its image; asked only if it matters.
         """
         before, self._last_seen_ns = self._last_seen_ns, frame.stamp_ns
         if before is not None and 0 <= before - frame.stamp_ns < CLOCK_JUMP_NS:
@@ -40,24 +42,28 @@ class FrameSelector:
             return "stamp repeated" if before == frame.stamp_ns else "stamp goes back"
         if frame.points_lidar is None or frame.cam_T_lidar is None:
             return "no cloud near enough in time" if frame.cam_T_lidar is not None else "no LiDAR pose or no cloud"
-        if num_points < self._settings.min_points:
+        if self._is_too_soon(frame):
+            return "too soon after the frame before"
+        if count_points() < self._settings.min_points:
             return f"fewer than {self._settings.min_points} LiDAR points in the image"
         thumbnail = _thumbnail(frame.image)
-        objection = self._objection_to(frame, thumbnail)
-        if objection is None:
-            self._kept, self._kept_thumbnail = frame, thumbnail
-        return objection
+        if not self._is_new(frame, thumbnail):
+            return "nothing changed"
+        self._kept, self._kept_thumbnail = frame, thumbnail
+        return None
 
-    def _objection_to(self, frame: Frame, thumbnail: np.ndarray) -> str | None:
-        kept, rate_hz = self._kept, self._settings.max_rate_hz
-        if kept is None or self._kept_thumbnail is None or frame.stamp_ns < kept.stamp_ns:
-            return None
-        if rate_hz and (frame.stamp_ns - kept.stamp_ns) * 1e-9 < (1 - RATE_SLACK) / rate_hz:
-            return "too soon after the frame before"
-        if _moved(kept, frame, self._settings):
-            return None
-        novelty = float(np.abs(thumbnail - self._kept_thumbnail).mean())
-        return None if novelty >= self._settings.min_novelty else "nothing changed"
+    def _is_too_soon(self, frame: Frame) -> bool:
+        rate_hz = self._settings.max_rate_hz
+        if not rate_hz or self._kept is None or frame.stamp_ns < self._kept.stamp_ns:
+            return False
+        return (frame.stamp_ns - self._kept.stamp_ns) * 1e-9 < (1 - RATE_SLACK) / rate_hz
+
+    def _is_new(self, frame: Frame, thumbnail: np.ndarray) -> bool:
+        if self._kept is None or self._kept_thumbnail is None or frame.stamp_ns < self._kept.stamp_ns:
+            return True
+        if _moved(self._kept, frame, self._settings):
+            return True
+        return float(np.abs(thumbnail - self._kept_thumbnail).mean()) >= self._settings.min_novelty
 
 
 def _moved(kept: Frame, frame: Frame, settings: SelectionSettings) -> bool:

@@ -17,7 +17,7 @@ HALF = np.where(np.arange(256)[None, :, None] < 128, 40, 140).astype(np.uint8) *
 def kept(frames, num_points: int = 100, **settings) -> list[int]:
     usual = {"max_rate_hz": 0.0, "min_motion_m": 0.0, "min_novelty": 0.0, "min_points": 50, **settings}
     selector = FrameSelector(SelectionSettings(**usual))
-    return [index for index, frame in enumerate(frames) if selector.objection(frame, num_points) is None]
+    return [index for index, frame in enumerate(frames) if selector.objection(frame, lambda: num_points) is None]
 
 
 def standing(make_frame, index: int, **changes):
@@ -67,17 +67,20 @@ def test_without_a_pose_the_picture_decides(make_frame):
     ],
 )
 def test_frames_that_cannot_be_labelled(make_frame, changes, reason):
-    assert FrameSelector(SelectionSettings()).objection(make_frame(0, **changes), 0) == reason
+    assert FrameSelector(SelectionSettings()).objection(make_frame(0, **changes), lambda: 0) == reason
 
 
 def test_too_few_points(make_frame):
-    assert FrameSelector(SelectionSettings()).objection(make_frame(0), 49) == "fewer than 50 LiDAR points in the image"
+    assert (
+        FrameSelector(SelectionSettings()).objection(make_frame(0), lambda: 49)
+        == "fewer than 50 LiDAR points in the image"
+    )
 
 
 def test_stamps_that_do_not_go_on(make_frame):
     selector = FrameSelector(SelectionSettings(max_rate_hz=0, min_motion_m=0))
     stamps_s = [10.0, 10.1, 10.1, 10.05, 10.2, 3.0, 3.1]  # repeated, out of order, and a clock that was set
-    found = [selector.objection(make_frame(0, stamp_ns=int(stamp * 1e9)), 100) for stamp in stamps_s]
+    found = [selector.objection(make_frame(0, stamp_ns=int(stamp * 1e9)), lambda: 100) for stamp in stamps_s]
     assert found == [None, None, "stamp repeated", "stamp goes back", None, None, None]
 
 
