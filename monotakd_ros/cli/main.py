@@ -25,6 +25,7 @@ EXIT_INTERRUPTED = 130
 VERBS = {
     "simulate": "drive through a simulated world; write a labelled bag or KITTI folder",
     "convert": "turn a bag, KITTI folder or KITTI raw drive into a bag or a KITTI folder",
+    "inspect": "say what bags hold and whether they are good for training: times, tf, calibration",
     "generate": "make training data from recordings with LiDAR, labelled by a teacher",
     "verify": "check a generated set against its checksums",
     "train": "train a network on any of those sources",
@@ -35,6 +36,9 @@ VERBS = {
     "describe": "say what a config or weights file holds, and what its networks cost",
     "demo": "simulate a drive, replay it with the shipped weights, compare with the truth",
 }
+
+MODULES = {"inspect": "inspect_bag"}
+"""Verbs whose module has another name, since `inspect` is one of Python's own."""
 
 EPILOG = """\
 examples:
@@ -111,7 +115,7 @@ def _verb_of(arguments: list[str]) -> str | None:
 
 def _import_verb(name: str):
     try:
-        return importlib.import_module(f"monotakd_ros.cli.{name.replace('-', '_')}")
+        return importlib.import_module(f"monotakd_ros.cli.{MODULES.get(name, name.replace('-', '_'))}")
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("monotakd_ros"):
             raise

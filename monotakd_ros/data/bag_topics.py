@@ -50,7 +50,7 @@ class BagTopics:
     @property
     def image_is_rectified(self) -> bool:
         """Whether the image topic's own name says so (`image_rect`, `image_rect_color`)."""
-        return "rect" in _base_name(self.image.name).rpartition("/")[2]
+        return rectified_name(self.image.name)
 
     @property
     def streamed(self) -> set[str]:
@@ -66,7 +66,7 @@ def choose_topics(topics: list[BagTopic], options: SourceOptions, path: Path) ->
         BagError: no image or camera info topic, several candidates, or an option that names none.
     """
     topics = [topic for topic in topics if topic.count]
-    image = _choose_image(topics, options.image_topic, path)
+    image = choose_image(topics, options.image_topic, path)
     ground_truth = _choose_ground_truth(topics, options.ground_truth_topic, path)
     names = {topic.name for topic in topics if topic.type_name == STRING}
     label_text = f"{ground_truth or '/ground_truth'}/kitti"
@@ -74,14 +74,74 @@ def choose_topics(topics: list[BagTopic], options: SourceOptions, path: Path) ->
     static = frozenset(name for name in transforms if name.endswith("_static"))
     return BagTopics(
         image=image,
-        camera_info=_choose_camera_info(topics, image, options.camera_info_topic, path),
-        points=_choose_optional(topics, POINT_CLOUD, options.points_topic, "--points-topic", path),
+        camera_info=choose_camera_info(topics, image, options.camera_info_topic, path),
+        points=choose_points(topics, options.points_topic, path),
         ground_truth=ground_truth,
         label_text=label_text if label_text in names and options.ground_truth_topic != NO_TOPIC else None,
         frame_text=FRAME_TEXT_TOPIC if FRAME_TEXT_TOPIC in names else None,
         static_transforms=static,
         moving_transforms=_choose_moving(topics, frozenset(transforms - static), options.odometry_topic, path),
     )
+
+
+def choose_image(topics: list[BagTopic], wanted: str | None, path: Path) -> BagTopic:
+    """The image topic: the only camera's, or `wanted`.
+
+    Raises:
+        BagError: none or several, or `wanted` is not there.
+    """
+    candidates = [topic for topic in topics if topic.type_name in (IMAGE, COMPRESSED_IMAGE)]
+    if wanted is not None:
+        for topic in candidates:
+            if topic.name == wanted:
+                return topic
+        raise BagError(f"{path}: no image topic {wanted!r} in this bag; {_listing(candidates, 'image')}")
+    cameras = {_base_name(topic.name): topic for topic in candidates if topic.type_name == COMPRESSED_IMAGE}
+    cameras.update({topic.name: topic for topic in candidates if topic.type_name == IMAGE})
+    if len(cameras) == 1:
+        return next(iter(cameras.values()))
+    if not cameras:
+        kinds = f"{path}: no camera topic: expected sensor_msgs Image or CompressedImage"
+        raise BagError(f"{kinds}; {_listing(topics, 'usable')}")
+    raise BagError(f"{path}: several cameras, choose one with --image-topic: {_names(cameras.values())}")
+
+
+def choose_camera_info(topics: list[BagTopic], image: BagTopic, wanted: str | None, path: Path) -> str:
+    """The CameraInfo topic of an image topic: its sibling, the only one, or `wanted`.
+
+    Raises:
+        BagError: none or several, or `wanted` is not there.
+    """
+    names = [topic.name for topic in topics if topic.type_name == CAMERA_INFO]
+    sibling = f"{_base_name(image.name).rpartition('/')[0]}/camera_info"
+    if wanted is not None:
+        if wanted in names:
+            return wanted
+        raise BagError(f"{path}: no CameraInfo topic {wanted!r} in this bag; there are: {', '.join(names) or 'none'}")
+    if sibling in names:
+        return sibling
+    if len(names) == 1:
+        logger.warning("%s: %s has no sibling %s; using %s", path, image.name, sibling, names[0])
+        return names[0]
+    if not names:
+        raise BagError(f"{path}: no CameraInfo: expected {sibling} for the images on {image.name}")
+    raise BagError(
+        f"{path}: {image.name} has no sibling {sibling}; choose one with --camera-info-topic: {', '.join(names)}"
+    )
+
+
+def choose_points(topics: list[BagTopic], wanted: str | None, path: Path) -> str | None:
+    """The topic of clouds: the only one, if any, or `wanted`.
+
+    Raises:
+        BagError: several, or `wanted` is not there.
+    """
+    return _choose_optional(topics, POINT_CLOUD, wanted, "--points-topic", path)
+
+
+def rectified_name(name: str) -> bool:
+    """Whether an image topic's own name says that its images are rectified."""
+    return "rect" in _base_name(name).rpartition("/")[2]
 
 
 def has_images(topics: list[BagTopic]) -> bool:
@@ -161,42 +221,6 @@ def _names_of_type(topics: list[BagTopic], type_name: str) -> list[str]:
 
 def _is_ground_truth(name: str) -> bool:
     return "ground_truth" in name
-
-
-def _choose_image(topics: list[BagTopic], wanted: str | None, path: Path) -> BagTopic:
-    candidates = [topic for topic in topics if topic.type_name in (IMAGE, COMPRESSED_IMAGE)]
-    if wanted is not None:
-        for topic in candidates:
-            if topic.name == wanted:
-                return topic
-        raise BagError(f"{path}: no image topic {wanted!r} in this bag; {_listing(candidates, 'image')}")
-    cameras = {_base_name(topic.name): topic for topic in candidates if topic.type_name == COMPRESSED_IMAGE}
-    cameras.update({topic.name: topic for topic in candidates if topic.type_name == IMAGE})
-    if len(cameras) == 1:
-        return next(iter(cameras.values()))
-    if not cameras:
-        kinds = f"{path}: no camera topic: expected sensor_msgs Image or CompressedImage"
-        raise BagError(f"{kinds}; {_listing(topics, 'usable')}")
-    raise BagError(f"{path}: several cameras, choose one with --image-topic: {_names(cameras.values())}")
-
-
-def _choose_camera_info(topics: list[BagTopic], image: BagTopic, wanted: str | None, path: Path) -> str:
-    names = [topic.name for topic in topics if topic.type_name == CAMERA_INFO]
-    sibling = f"{_base_name(image.name).rpartition('/')[0]}/camera_info"
-    if wanted is not None:
-        if wanted in names:
-            return wanted
-        raise BagError(f"{path}: no CameraInfo topic {wanted!r} in this bag; there are: {', '.join(names) or 'none'}")
-    if sibling in names:
-        return sibling
-    if len(names) == 1:
-        logger.warning("%s: %s has no sibling %s; using %s", path, image.name, sibling, names[0])
-        return names[0]
-    if not names:
-        raise BagError(f"{path}: no CameraInfo: expected {sibling} for the images on {image.name}")
-    raise BagError(
-        f"{path}: {image.name} has no sibling {sibling}; choose one with --camera-info-topic: {', '.join(names)}"
-    )
 
 
 def _choose_ground_truth(topics: list[BagTopic], wanted: str | None, path: Path) -> str | None:
