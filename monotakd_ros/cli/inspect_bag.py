@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from monotakd_ros.atomic import atomic_path
+from monotakd_ros.atomic import atomic_path, require_free_file
 from monotakd_ros.cli.inspect_report import report
 from monotakd_ros.cli.source_arguments import add_source_arguments, source_options
-from monotakd_ros.errors import BagError, OutputError, SourceError
+from monotakd_ros.errors import BagError, SourceError
 from monotakd_ros.inspection.inspection import Inspection, inspect_bag
 from monotakd_ros.inspection.overlay import draw_inspection
 from monotakd_ros.visualization.film import write_png
@@ -48,6 +48,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON, a list of bags")
     parser.add_argument("--png", type=Path, metavar="FILE", help="also draw the LiDAR's points over an image")
     parser.add_argument("--whole", action="store_true", help="read every message's head, however large the bag is")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_source_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -56,13 +57,14 @@ def run(args: argparse.Namespace) -> int:
     """Inspect; returns the exit code.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: a file exists already, or cannot be written.
     """
-    for path in (args.json, args.png):
-        if path is not None and path.is_dir():
-            raise OutputError(f"{path}: expected the name of a file to write, found a folder")
+    pictures = _picture_files(args.bags, args.png)
+    for path in (args.json, *pictures):
+        if path is not None:
+            require_free_file(path, args.overwrite)
     results, unreadable = [], 0
-    for number, bag in enumerate(args.bags):
+    for number, (bag, picture) in enumerate(zip(args.bags, pictures)):
         print("\n" * bool(number), end="")
         try:
             inspection = _inspect(bag, args)
@@ -73,13 +75,23 @@ def run(args: argparse.Namespace) -> int:
             continue
         print(report(inspection))
         results.append(inspection.to_dict())
-        if args.png is not None:
-            _draw(inspection, args.png if len(args.bags) == 1 else args.png.with_name(f"{bag.stem}.{args.png.name}"))
+        if picture is not None:
+            _draw(inspection, picture)
     if args.json is not None:
         with atomic_path(args.json) as path:
             path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
         print(f"JSON: {args.json}")
     return 1 if unreadable else 0
+
+
+def _picture_files(bags: list[Path], png: Path | None) -> list[Path | None]:
+    """A file for each bag, named after it when there are several; bags of one name are numbered."""
+    if png is None or len(bags) == 1:
+        return [png] * len(bags)
+    stems = [bag.resolve().stem for bag in bags]
+    seen = [stems[:number].count(stem) for number, stem in enumerate(stems)]
+    names = [f"{stem}_{count + 1}" if count else stem for stem, count in zip(stems, seen)]
+    return [png.with_name(f"{name}.{png.name}") for name in names]
 
 
 def _inspect(bag: Path, args: argparse.Namespace) -> Inspection:

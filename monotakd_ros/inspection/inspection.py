@@ -152,7 +152,9 @@ def inspect_bag(path: Path, options: SourceOptions = DEFAULT_OPTIONS, whole: boo
 def _inspection(reader: BagReader, scan: Scan, choice: Choice, samples: Samples, options: SourceOptions) -> Inspection:
     topics = tuple(_topic_report(reader, scan))
     alignment = check_alignment(Alignment(samples.frames)) if samples.frames else None
-    image_stamps, cloud_stamps = (_stamps(scan, name) for name in (choice.image, choice.points))
+    none = np.zeros(0, dtype=np.int64)
+    image_stamps = none if choice.image is None else scan.with_surroundings(choice.image)
+    cloud_stamps = none if choice.points is None else scan.stamps[choice.points].header_ns
     return Inspection(
         path=str(reader.path),
         bytes=scan.bytes,
@@ -195,11 +197,6 @@ def _topic_report(reader: BagReader, scan: Scan) -> list[TopicReport]:
         times = timing(log, topic.name in with_header, scan.start_ns) if len(log) else None
         reports.append(TopicReport(topic.name, topic.type_name, topic.count, topic.type_name in KNOWN_TYPES, times))
     return reports
-
-
-def _stamps(scan: Scan, name: str | None) -> np.ndarray:
-    log = scan.stamps.get(name or "")
-    return np.zeros(0, dtype=np.int64) if log is None else log.header_ns
 
 
 def _camera(scan: Scan, choice: Choice, samples: Samples) -> CameraReport | None:

@@ -21,6 +21,8 @@ from monotakd_ros.inspection.transform_record import TransformRecord
 
 MAX_BYTES = 1 << 30
 SPANS = 24
+MARGIN_NS = 200_000_000
+"""At the rim of a span the clouds and transforms of an image may be missing."""
 MAX_NAMES = 16
 MAX_CAMERA_INFOS = 16
 
@@ -41,6 +43,7 @@ class Scan:
         start_ns, end_ns: bag times of the first and behind the last message.
         bytes: of the bag's files.
         share_read: of the recorded time, 0..1.
+        spans: (start, end) of what was read; empty when that is everything.
         stamps: by topic.
         frame_ids: by topic, how many messages name each frame.
         camera_infos: by topic, those that differ from the one before.
@@ -54,6 +57,7 @@ class Scan:
     end_ns: int
     bytes: int
     share_read: float = 1.0
+    spans: list[tuple[int, int]] = field(default_factory=list)
     stamps: dict[str, StampLog] = field(default_factory=dict)
     frame_ids: dict[str, Counter[str]] = field(default_factory=dict)
     camera_infos: dict[str, list[StampedCameraInfo]] = field(default_factory=dict)
@@ -61,6 +65,13 @@ class Scan:
     unreadable: Counter[str] = field(default_factory=Counter)
     bad_transforms: int = 0
     broken: str | None = None
+
+    def with_surroundings(self, topic: str) -> np.ndarray:
+        """(N,) header stamps of the topic's messages around which the other topics were read too."""
+        log = self.stamps[topic]
+        bag_ns = log.log_ns
+        inside = [(bag_ns >= start + MARGIN_NS) & (bag_ns < end - MARGIN_NS) for start, end in self.spans]
+        return log.header_ns[np.any(inside, axis=0)] if inside else log.header_ns
 
 
 def scan_bag(reader: BagReader, read_all: bool = False) -> Scan:
@@ -75,6 +86,7 @@ def scan_bag(reader: BagReader, read_all: bool = False) -> Scan:
     scanner = _Scanner(reader, scan)
     spans = [(None, None)] if read_all or scan.bytes <= MAX_BYTES else _spans(start_ns, end_ns, MAX_BYTES / scan.bytes)
     if spans[0][0] is not None:
+        scan.spans = spans
         scan.share_read = sum(stop - start for start, stop in spans) / (end_ns - start_ns)
     try:
         scanner.read_static()

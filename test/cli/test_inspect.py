@@ -35,11 +35,21 @@ def test_several_bags_of_which_one_is_none(monotakd, bag, tmp_path, capsys):
 
 def test_pictures(monotakd, bag, tmp_path, capsys, data_dir):
     clip = data_dir / "bags" / "kitti_0005_clip_sqlite3"
-    assert monotakd("inspect", clip, "--png", tmp_path / "one.png") == 0
-    assert cv2.imread(str(tmp_path / "one.png")).shape[1] == 1242
     assert monotakd("inspect", clip, bag, "--png", tmp_path / "view.png") == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kitti_0005_clip_sqlite3.view.png", "one.png"]
+    (path,) = tmp_path.iterdir()
+    assert path.name == "kitti_0005_clip_sqlite3.view.png"
+    assert cv2.imread(str(path)).shape[1] == 1242
     assert "picture: none" in capsys.readouterr().out
+
+
+def test_existing_files_are_kept(monotakd, bag, tmp_path, capsys):
+    path = tmp_path / "out.json"
+    path.write_text("mine")
+    assert monotakd("inspect", bag, "--json", path) == 1
+    assert "pass --overwrite" in capsys.readouterr().err
+    assert path.read_text() == "mine"
+    assert monotakd("inspect", bag, "--json", path, "--overwrite") == 0
+    assert len(json.loads(path.read_text())) == 1
 
 
 def test_wrong_options(monotakd, bag, tmp_path, capsys):

@@ -18,7 +18,7 @@ TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("little", [True, False])
-@given(st.integers(0, 2**31 * 10**9 - 1), st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20))
+@given(st.integers(0, 2**31 * 10**9 - 1), st.text("abc/_é雪", max_size=20))
 def test_a_message_of_ros_2(kind, little, stamp_ns, name):
     message = BUILDER.make(kind, header=BUILDER.header(stamp_ns, name))
     data = bytes(bag_typestore().serialize_cdr(message, kind, little_endian=little))
