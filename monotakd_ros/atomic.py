@@ -19,8 +19,9 @@ OUR_FOLDERS = (
     {"training", "ImageSets"},
     {"detections", "summary.json"},
     {"report.html", "report.json"},
+    {"view.json"},
 )
-"""What a bag, a KITTI folder, a replay and a report hold; only such folders are ever replaced."""
+"""What a bag, a KITTI folder, a replay, a report and pictures to view hold; only such folders are ever replaced."""
 
 
 @contextmanager

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ UNCERTAIN = "Uncertain_"
 """Before a type's name: a box whose maker is not sure of it. It is neither an object nor background to a detector."""
 NO_LOCATION = -1000.0
 """KITTI's coordinate of a box that has no place in 3D."""
+BoxKind = Literal["labels", "uncertain", "teacher", "assistant", "truth"]
+"""Whose boxes they are: what is learned from, what is left open, what the guides saw, what the recording knew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +113,19 @@ class Frame:
     lidar_frame_id: str = "lidar"
     labels: Labels3D | None = None
     world_T_lidar: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class BoxedFrame:
+    """A frame to look at, with everything that is known about its objects.
+
+    Attributes:
+        frame: without labels of its own.
+        boxes: by kind; a kind that nobody looked for is absent, one of which nothing was found is empty.
+    """
+
+    frame: Frame
+    boxes: Mapping[BoxKind, Labels3D]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from monotakd_ros.cli.skipped_frames import name_skipped
 from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
 from monotakd_ros.cli.writer_arguments import add_writer_arguments, require_writable_encoding, writer_from
 from monotakd_ros.data.frame_writers import FrameWriter
 from monotakd_ros.data.source import FrameSource, open_source
 from monotakd_ros.errors import FrameError
-
-MAX_NAMED = 10
-"""Skipped frames that are named one by one."""
 
 DESCRIPTION = """\
 Turn a recording into a rosbag2 (MCAP) or a KITTI object folder, frame by frame: image, camera, cloud, labels, poses.
@@ -85,9 +82,6 @@ def _copy(source: FrameSource, writer: FrameWriter, on_error: Any) -> None:
 
 
 def _report(out: Path, writer: FrameWriter, skipped: list[FrameError]) -> None:
-    for error in skipped[:MAX_NAMED]:
-        print(f"skipped: {error}", file=sys.stderr)
-    if len(skipped) > MAX_NAMED:
-        print(f"skipped: and {len(skipped) - MAX_NAMED} more", file=sys.stderr)
+    name_skipped(skipped)
     if writer.count:
         print(f"{out}: {writer.count} frames written, {len(skipped)} skipped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
+from monotakd_ros.cli.view import preview_bag
 from monotakd_ros.config_file import load_settings
 from monotakd_ros.errors import ConfigError, MonotakdError
 from monotakd_ros.generation.generate import Engine, GenerationRequest, GenerationResult, bound_by, generate
@@ -22,6 +24,11 @@ from monotakd_ros.generation.ray_engine import import_ray, run_on_ray
 from monotakd_ros.generation.runner import Busy, RunnerSettings
 from monotakd_ros.generation.segments import Segment
 from monotakd_ros.generation.settings import FeatureOf, GenerationSettings, SelectionSettings, SetFormat
+from monotakd_ros.preview.bag import require_free
+from monotakd_ros.preview.source import BoxedSource
+
+PREVIEW_FRAMES = 500
+"""More would be slow to look at, and as large as the set itself."""
 
 DESCRIPTION = """\
 Make training data from recordings that hold camera and LiDAR: choose frames, let the teacher (and the assistant) label
@@ -91,6 +98,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--address", metavar="ADDRESS", help="of a running Ray cluster (default: one on this machine, for this run)"
     )
+    parser.add_argument(
+        "--preview",
+        type=Path,
+        metavar="OUT",
+        help=f"when the set is finished, also write a bag to look at in RViz and Foxglove, of at most {PREVIEW_FRAMES} "
+        "frames (see `monotakd view --help`); an earlier preview there is replaced",
+    )
     add_source_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -110,10 +124,16 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--address is the address of a Ray cluster: it needs --engine ray")
     if args.engine == "ray":
         import_ray()
+    if args.preview is not None:
+        require_free(args.preview, overwrite=False, inputs=[*args.sources, args.out])
     jobs = args.jobs or (1 if args.device != "cpu" else _usable_cores())
     with tqdm(desc="generate", unit="image", file=sys.stderr, disable=None) as bar:
         result = generate(request, engine_of(args.engine, jobs, args.address), _Bar(bar))
-    return report(request.out, result, jobs)
+    code = report(request.out, result, jobs)
+    if args.preview is not None and result.manifest is not None:
+        with contextlib.closing(BoxedSource(request.out)) as source:
+            preview_bag(source, args.preview, PREVIEW_FRAMES)
+    return code
 
 
 def settings_of(args: argparse.Namespace) -> GenerationSettings:

@@ -28,6 +28,7 @@ VERBS = {
     "inspect": "say what bags hold and whether they are good for training: times, tf, calibration",
     "generate": "make training data from recordings with LiDAR, labelled by a teacher",
     "verify": "check a generated set against its checksums",
+    "view": "look at a generated set or a source: pictures, a bag for RViz and Foxglove, a window",
     "train": "train a network on any of those sources",
     "import-checkpoint": "turn published MonoTAKD weights into a checkpoint of this package",
     "replay": "run a recording through the detector; write boxes, pictures and a summary",

@@ -17,11 +17,11 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
+from monotakd_ros.data.detections_to_msg import DetectionMessages
 from monotakd_ros.data.frame_text import text_of_frame
 from monotakd_ros.data.frame_writers import FolderWriter, ImageEncoding
 from monotakd_ros.data.kitti_text import text_from_labels
 from monotakd_ros.data.message_types import bag_message_types, bag_typestore
-from monotakd_ros.data.to_msg import MessageBuilder
 from monotakd_ros.frame import Frame
 from monotakd_ros.geometry.transforms import invert_transform, nominal_cam_T_lidar
 
@@ -97,7 +97,7 @@ class BagFrameWriter(FolderWriter):
     def __init__(self, out: Path | str, overwrite: bool, image_encoding: ImageEncoding) -> None:
         super().__init__(out, overwrite)
         self._image_encoding = image_encoding
-        self._messages = MessageBuilder(bag_message_types())
+        self._messages = DetectionMessages(bag_message_types())
         self._extrinsics: tuple[str, str, np.ndarray] | None = None
 
     def _open(self, folder: Path) -> None:

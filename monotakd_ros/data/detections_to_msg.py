@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from monotakd_ros.data.to_msg import NS_PER_S, MessageBuilder
-from monotakd_ros.frame import Detections3D
+from monotakd_ros.frame import Detections3D, Labels3D
 from monotakd_ros.geometry.boxes import BOX_EDGES, corners_from_boxes
 from monotakd_ros.geometry.transforms import rotation_about_z, transform_points
 
@@ -59,7 +59,13 @@ class DetectionMessages(MessageBuilder):
         return self.make("vision_msgs/msg/LabelInfo", header=header, class_map=class_map, threshold=float(threshold))
 
     def markers(
-        self, detections: Detections3D, stamp_ns: int, frame_id: str, colour_of: ColourOf, lifetime_s: float = 0.25
+        self,
+        detections: Detections3D,
+        stamp_ns: int,
+        frame_id: str,
+        colour_of: ColourOf,
+        lifetime_s: float = 0.25,
+        with_scores: bool = True,
     ) -> Any:
         """visualization_msgs/MarkerArray: first a DELETEALL, then per box a cube, its edges, and a text.
 
@@ -68,7 +74,8 @@ class DetectionMessages(MessageBuilder):
             stamp_ns: of the image.
             frame_id: of the image.
             colour_of: colour of each class.
-            lifetime_s: how long boxes stay when nothing follows, about two frames.
+            lifetime_s: how long boxes stay when nothing follows, about two frames; 0: until something does.
+            with_scores: whether the texts tell them.
         """
         header = self.header(stamp_ns, frame_id)
         lifetime = self.make(
@@ -85,7 +92,8 @@ class DetectionMessages(MessageBuilder):
             size = detections.boxes_lidar[index, 3:6]
             markers.append(self._cube(common, colour, center, rotation, size))
             markers.append(self._edges(common, colour, corners_cam[index]))
-            text = f"{name} {detections.scores[index]:.2f} {np.linalg.norm(center):.1f} m"
+            score = f" {detections.scores[index]:.2f}" if with_scores else ""
+            text = f"{name}{score} {np.linalg.norm(center):.1f} m"
             top = center + rotation @ np.array([0.0, 0.0, 0.5 * size[2] + 0.4])
             markers.append(self._text(common, colour, text, top))
         return self.make("visualization_msgs/msg/MarkerArray", markers=markers)
@@ -128,6 +136,20 @@ class DetectionMessages(MessageBuilder):
             color=self._color(colour, 1.0),
             text=text,
         )
+
+
+def detections_from_labels(labels: Labels3D, cam_T_lidar: np.ndarray) -> Detections3D:
+    """Labels as if they had been found: with score 1 where they have none, their covariance unknown (zero)."""
+    class_names = tuple(dict.fromkeys(labels.class_names))
+    scores = np.ones(len(labels)) if labels.scores is None else labels.scores
+    return Detections3D(
+        boxes_lidar=labels.boxes_lidar.astype(np.float32),
+        scores=scores.astype(np.float32),
+        labels=np.array([class_names.index(name) for name in labels.class_names], dtype=np.int64),
+        class_names=class_names,
+        covariance_lidar=np.zeros((len(labels), 3, 3), dtype=np.float32),
+        cam_T_lidar=cam_T_lidar,
+    )
 
 
 def poses_cam(detections: Detections3D) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -74,6 +74,11 @@ class KittiFolder:
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the frames, in time order."""
+        return tuple(self._images)
+
     def frames(self, on_error: OnError | None = None) -> Iterator[Frame]:
         """Yield the frames; see `FrameSource.frames`.
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from monotakd_ros.errors import FrameError, SourceError
 from monotakd_ros.frame import Frame
 
 OnError = Callable[[FrameError], None]
+Moment = TypeVar("Moment")
+"""A frame of whatever type a stream has."""
 BAG_SUFFIXES = (".mcap", ".db3", ".bag")
 
 
@@ -139,7 +141,7 @@ def is_bag(path: Path) -> bool:
     return (path / "metadata.yaml").exists() or any(item.suffix in BAG_SUFFIXES for item in path.iterdir())
 
 
-def skip_bad_frames(attempts: Iterable[Frame | FrameError], path: Path, on_error: OnError | None) -> Iterator[Frame]:
+def skip_bad_frames(attempts: Iterable[Moment | FrameError], path: Path, on_error: OnError | None) -> Iterator[Moment]:
     """Apply the rule of `FrameSource.frames` to a stream of frames and errors.
 
     Raises:

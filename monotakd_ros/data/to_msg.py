@@ -157,10 +157,11 @@ class MessageBuilder:
         return self.make("vision_msgs/msg/Detection3D", header=header, results=[result], bbox=box, id="")
 
     def ground_truth(self, labels: Labels3D, stamp_ns: int, frame_id: str) -> Any:
-        """vision_msgs/Detection3DArray of labels in the lidar frame, score 1."""
+        """vision_msgs/Detection3DArray of labels in the lidar frame; score 1 where they have none."""
         header = self.header(stamp_ns, frame_id)
+        scores = np.ones(len(labels)) if labels.scores is None else labels.scores
         detections = [
-            self.detection(header, name, 1.0, self.box(box[:3], rotation_about_z(box[6]), box[3:6]))
-            for name, box in zip(labels.class_names, labels.boxes_lidar)
+            self.detection(header, name, score, self.box(box[:3], rotation_about_z(box[6]), box[3:6]))
+            for name, score, box in zip(labels.class_names, scores, labels.boxes_lidar)
         ]
         return self.make("vision_msgs/msg/Detection3DArray", header=header, detections=detections)

@@ -24,8 +24,9 @@ from monotakd_ros.evaluation.latency import latency_ms
 from monotakd_ros.frame import Frame
 from monotakd_ros.provenance import CheckpointName, device_name, versions
 from monotakd_ros.replay.detection_bag import DetectionBag
-from monotakd_ros.replay.pictures import PictureKind, Pictures
+from monotakd_ros.replay.pictures import Pictures
 from monotakd_ros.replay.tally import Tally
+from monotakd_ros.visualization.picture_files import PictureKind
 
 PictureChoice = Literal["none", "strip", "video", "all"]
 BAG_NAME = "detections"

@@ -5,16 +5,18 @@ Forward (x of lidar) points up, left (y) points left.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from monotakd_ros.frame import Detections3D, Frame
+from monotakd_ros.frame import BoxKind, Detections3D, Frame, Labels3D
 from monotakd_ros.geometry.boxes import corners_from_boxes, transform_boxes
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import invert_transform, transform_points
 from monotakd_ros.visualization import drawing
+from monotakd_ros.visualization.box_styles import BOX_STYLES, BoxStyle
 from monotakd_ros.visualization.marks import Marks
 from monotakd_ros.visualization.palette import (
     BACKGROUND,
@@ -24,16 +26,15 @@ from monotakd_ros.visualization.palette import (
     GROUND_TRUTH,
     INK,
     MISSED,
-    POINT_STOPS,
     WRONG,
     Colour,
     class_colour,
 )
+from monotakd_ros.visualization.scene_geometry import height_colours
 
 RING_STEP_M = 10
 MARK_PX = 8.0
 """Least half size of a cross and of a ring, so that those on small boxes are seen."""
-POINT_HEIGHT_M = (-2.0, 1.5)
 ELLIPSE_95 = 2.4477
 """Half axes of the ellipse that holds 95 % of a 2D normal distribution, in standard deviations."""
 
@@ -74,22 +75,44 @@ class BevView:
 
         Boxes are shown in the frame's lidar frame; where a frame has none, in that of the detections.
         """
-        canvas = np.full((self.height_px, self.width_px, 3), BACKGROUND, dtype=np.uint8)
-        self._draw_rings(canvas)
         cam_T_lidar = frame.cam_T_lidar
         if cam_T_lidar is None and detections is not None:
             cam_T_lidar = detections.cam_T_lidar
-        if frame.points_lidar is not None:
-            self._draw_points(canvas, frame.points_lidar)
-        if self.field_of_view and cam_T_lidar is not None:
-            self._draw_field_of_view(canvas, frame.camera, cam_T_lidar)
-        self._draw_ego(canvas)
+        canvas = self._draw_ground(frame, cam_T_lidar)
         if detections is not None and cam_T_lidar is not None:
             shown_T_boxes = invert_transform(cam_T_lidar) @ detections.cam_T_lidar
             self._draw_detections(canvas, detections, shown_T_boxes, None if marks is None else marks.wrong)
         if frame.labels is not None:
             self._draw_labels(canvas, frame.labels.boxes_lidar, None if marks is None else marks.missed)
         return canvas
+
+    def draw_kinds(self, frame: Frame, boxes: Mapping[BoxKind, Labels3D]) -> np.ndarray:
+        """The panel of one frame with boxes by kind, as `BOX_STYLES` says; (height_px, width_px, 3) uint8 RGB."""
+        canvas = self._draw_ground(frame, frame.cam_T_lidar)
+        for kind, style in BOX_STYLES.items():
+            if kind in boxes:
+                self._draw_kind(canvas, boxes[kind], style)
+        return canvas
+
+    def _draw_ground(self, frame: Frame, cam_T_lidar: np.ndarray | None) -> np.ndarray:
+        """A new panel with everything but boxes."""
+        canvas = np.full((self.height_px, self.width_px, 3), BACKGROUND, dtype=np.uint8)
+        self._draw_rings(canvas)
+        if frame.points_lidar is not None:
+            self._draw_points(canvas, frame.points_lidar)
+        if self.field_of_view and cam_T_lidar is not None:
+            self._draw_field_of_view(canvas, frame.camera, cam_T_lidar)
+        self._draw_ego(canvas)
+        return canvas
+
+    def _draw_kind(self, canvas: np.ndarray, boxes: Labels3D, style: BoxStyle) -> None:
+        for name, footprint in zip(boxes.class_names, self._footprints(style.grown(boxes.boxes_lidar))):
+            colour = style.colour_of(name)
+            if style.opacity:
+                drawing.glass(canvas, footprint, colour, style.opacity)
+            drawing.polygon(canvas, footprint, colour, style.width, dashed=style.dashed)
+            if style.nose:
+                self._draw_nose(canvas, footprint, colour)
 
     def _draw_labels(self, canvas: np.ndarray, boxes_lidar: np.ndarray, missed: np.ndarray | None) -> None:
         for index, footprint in enumerate(self._footprints(boxes_lidar)):
@@ -135,16 +158,12 @@ class BevView:
         drawing.polygon(canvas, self.to_px(outline), colour, 1)
 
     def _draw_points(self, canvas: np.ndarray, points_lidar: np.ndarray) -> None:
-        low, high = POINT_HEIGHT_M
         uv = self.to_px(points_lidar)
         inside = (uv >= 0).all(axis=1) & (uv[:, 0] < self.width_px) & (uv[:, 1] < self.height_px)
         shown = points_lidar[inside]
         order = np.argsort(shown[:, 2], kind="stable")
         cells = uv[inside][order].astype(int)
-        level = np.clip((shown[order, 2] - low) / (high - low), 0, 1) * (len(POINT_STOPS) - 1)
-        stops = np.array(POINT_STOPS, dtype=np.float64)
-        channels = [np.interp(level, np.arange(len(stops)), stops[:, channel]) for channel in range(3)]
-        canvas[cells[:, 1], cells[:, 0]] = np.column_stack(channels).astype(np.uint8)
+        canvas[cells[:, 1], cells[:, 0]] = np.round(255 * height_colours(shown[order, 2])).astype(np.uint8)
 
     def _draw_rings(self, canvas: np.ndarray) -> None:
         origin = self.to_px(np.zeros((1, 2)))[0]

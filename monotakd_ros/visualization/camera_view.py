@@ -6,16 +6,18 @@ Wrong detections and missed ground truth are marked as `marks` says.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from monotakd_ros.frame import Detections3D, Frame, Labels3D
+from monotakd_ros.frame import BoxKind, Detections3D, Frame, Labels3D
 from monotakd_ros.geometry.boxes import BOX_EDGES, corners_from_boxes
 from monotakd_ros.geometry.camera import CameraModel, pixel_scale_shift
 from monotakd_ros.geometry.transforms import transform_points
 from monotakd_ros.visualization import drawing
+from monotakd_ros.visualization.box_styles import BOX_STYLES, BoxStyle
 from monotakd_ros.visualization.marks import Marks
 from monotakd_ros.visualization.palette import BACKGROUND, GROUND_TRUTH, MISSED, WRONG, Colour, class_colour
 
@@ -53,12 +55,7 @@ def draw_camera_view(
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    width, height = round(frame.camera.width * scale), round(frame.camera.height * scale)
-    shrinks = width < frame.camera.width
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    canvas = cv2.resize(frame.image, (width, height), interpolation=method)
-    factors = width / frame.camera.width, height / frame.camera.height
-    camera = frame.camera.warped(pixel_scale_shift(*factors, 0.0, 0.0), width, height)
+    canvas, camera = _scaled(frame, scale)
     if marks is None:
         marks = Marks.none(
             0 if detections is None else len(detections), 0 if frame.labels is None else len(frame.labels)
@@ -70,6 +67,53 @@ def draw_camera_view(
         tags = _draw_detections(canvas, detections, camera, marks.wrong) + tags
     _write_tags(canvas, tags)
     return canvas
+
+
+def draw_camera_kinds(frame: Frame, boxes: Mapping[BoxKind, Labels3D], scale: float = 1.0) -> np.ndarray:
+    """The frame's image, scaled by `scale`, with boxes of the kinds that `BOX_STYLES` shows in images.
+
+    Args:
+        frame: image and camera.
+        boxes: by kind, lidar; left out where the frame has no `cam_T_lidar`.
+        scale: size of the picture against the image.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    canvas, camera = _scaled(frame, scale)
+    tags: list[_Tag] = []
+    for kind, style in BOX_STYLES.items():
+        if kind in boxes and style.in_image and frame.cam_T_lidar is not None:
+            tags += _draw_kind(canvas, boxes[kind], camera, frame.cam_T_lidar, style)
+    _write_tags(canvas, tags)
+    return canvas
+
+
+def _scaled(frame: Frame, scale: float) -> tuple[np.ndarray, CameraModel]:
+    """The frame's image and camera, scaled."""
+    width, height = round(frame.camera.width * scale), round(frame.camera.height * scale)
+    shrinks = width < frame.camera.width
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    canvas = cv2.resize(frame.image, (width, height), interpolation=method)
+    factors = width / frame.camera.width, height / frame.camera.height
+    return canvas, frame.camera.warped(pixel_scale_shift(*factors, 0.0, 0.0), width, height)
+
+
+def _draw_kind(
+    canvas: np.ndarray, boxes: Labels3D, camera: CameraModel, cam_T_lidar: np.ndarray, style: BoxStyle
+) -> list[_Tag]:
+    """Draw boxes of one kind; returns the tags of those that get one, nearest first."""
+    tags = []
+    for index, corners_cam in zip(*_far_to_near(boxes.boxes_lidar, cam_T_lidar)):
+        name = boxes.class_names[index]
+        distance = float(np.linalg.norm(corners_cam.mean(axis=0)))
+        width = style.width if distance < THICK_WITHIN_M else 1
+        drawn = _Style(style.colour_of(name), width, style.dashed, style.opacity)
+        anchor = _draw_box(canvas, corners_cam, camera, drawn)
+        if anchor is not None and style.tagged:
+            score = "" if boxes.scores is None else f" {boxes.scores[index]:.2f}"
+            tags.append((anchor, f"{name}{score}  {distance:.0f} m", drawn.colour))
+    return tags[::-1]
 
 
 def _draw_labels(

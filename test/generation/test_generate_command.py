@@ -41,10 +41,12 @@ def words(networks, drive, all_frames, tmp_path):
 
 
 def test_generate_then_verify(words, tmp_path, capsys):
-    assert monotakd(*words("set")) == 0
+    assert monotakd(*words("set"), "--preview", tmp_path / "preview") == 0
     printed = capsys.readouterr().out
     for expected in ("10 images looked at", "10 kept", "bound by", "boxes: ", "10 frames; train with --data"):
         assert expected in printed
+    assert f"{tmp_path / 'preview'}: 10 frames; play it" in printed
+    assert monotakd(*words("set"), "--preview", tmp_path / "preview") == 0  # again: nothing is left to do
     assert monotakd("verify", tmp_path / "set") == 0
     assert "no problems" in capsys.readouterr().out
     image = tmp_path / "set" / "training" / "image_2" / "0000000001.png"
@@ -99,6 +101,7 @@ def test_the_shipped_settings_are_the_defaults(repository):
         (["--address", "auto"], "--engine ray"),
         (["--device", "tpu"], "device"),
         (["--image-topic", "/no/such"], "/no/such"),
+        (["--preview", "/dev/null"], "exists already"),
     ],
 )
 def test_wrong_arguments_are_one_clear_line(words, capsys, change, message, tmp_path):
