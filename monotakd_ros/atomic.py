@@ -110,7 +110,7 @@ def refuse_to_lose(target: Path, overwrite: bool, inputs: Iterable[Path] = ()) -
         raise OutputError(f"{target}: exists already; pass --overwrite to replace it, or choose another name")
     if not target.is_dir() or not _is_our_kind(target):
         raise OutputError(
-            f"{target}: exists and is no bag, KITTI folder, replay or report; left alone, so that nothing is lost"
+            f"{target}: exists and is no bag, KITTI folder, replay, report or view; left alone, so that nothing is lost"
         )
     for path in inputs:
         if target.resolve() in (path.resolve(), *path.resolve().parents):

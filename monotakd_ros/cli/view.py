@@ -15,6 +15,7 @@ from tqdm import tqdm
 from monotakd_ros.cli.argument_types import positive_int
 from monotakd_ros.cli.skipped_frames import name_skipped
 from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
+from monotakd_ros.errors import ConfigError
 from monotakd_ros.preview.bag import bag_folder, require_free, write_bag
 from monotakd_ros.preview.output import require_place
 from monotakd_ros.preview.pictures import VIEW_KINDS, caption, write_pictures
@@ -27,7 +28,7 @@ DEFAULT_PICTURES = 20
 """Frames that get a picture each where --frames does not say how many."""
 
 DESCRIPTION = """\
-Look at a set that `monotakd generate` made, finished or not, or at any source. Without --out and --bag a window opens
+Look at a set that `monotakd generate` made, or at any source. Without --out and --bag a window opens
 (needs a screen and Open3D). A set shows its labels, its uncertain boxes, the teacher's and the assistant's, and what
 the recording knew (truth); other sources show their labels.
 
@@ -67,9 +68,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--bag", type=Path, metavar="OUT", help="bag to make: a folder; OUT.mcap names the same folder, OUT"
     )
-    parser.add_argument(
-        "--pictures", choices=tuple(VIEW_KINDS), default="frames", help="which pictures (default: frames)"
-    )
+    parser.add_argument("--pictures", choices=tuple(VIEW_KINDS), help="which pictures --out gets (default: frames)")
     parser.add_argument(
         "--frames",
         type=positive_int,
@@ -86,6 +85,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """View; returns the exit code."""
+    if args.pictures is not None and args.out is None:
+        raise ConfigError("--pictures says which pictures --out gets: it needs --out DIR")
     if args.out is not None:
         require_place(args.out, args.overwrite, [args.source])
     if args.bag is not None:
@@ -109,7 +110,7 @@ def preview_bag(source: BoxedSource, out: Path, count: int | None, overwrite: bo
 
 
 def _pictures(source: BoxedSource, args: argparse.Namespace) -> None:
-    kinds = VIEW_KINDS[args.pictures]
+    kinds = VIEW_KINDS[args.pictures or "frames"]
     count = args.frames or (None if "video" in kinds else DEFAULT_PICTURES)
     with _bar(source, count) as bar:
         facts = write_pictures(source, args.out, kinds, count, args.overwrite, bar.update)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from monotakd_ros.data.kitti import KittiFolder
+from monotakd_ros.data.rosbag import BagSource
 from monotakd_ros.data.source import DEFAULT_OPTIONS, FrameSource, OnError, SourceOptions, open_source, skip_bad_frames
+from monotakd_ros.errors import FrameError
 from monotakd_ros.frame import BoxedFrame
+from monotakd_ros.generation.segments import Segment, segment_frames
 from monotakd_ros.generation.set_frames import GeneratedSet, boxed_frame, is_set, open_set
+
+SPARSE = 20
+"""From so many images on for each that is wanted, a bag is read around those alone."""
 
 
 class BoxedSource:
@@ -25,6 +33,7 @@ class BoxedSource:
 
     def __init__(self, path: Path, options: SourceOptions = DEFAULT_OPTIONS) -> None:
         self.path = path
+        self._options = options
         self.name = path.resolve().stem
         self._set: GeneratedSet | None = open_set(path) if is_set(path) else None
         self._source: FrameSource | None = None if is_set(path) else open_source(path, options)
@@ -45,6 +54,11 @@ class BoxedSource:
         chosen = evenly(len(self), count)
         if self._set is not None:
             return skip_bad_frames(self._set.frames(chosen), self.path, on_error)
+        if isinstance(self._source, KittiFolder):
+            return skip_bad_frames(_of_folder(self._source, chosen), self.path, on_error)
+        if isinstance(self._source, BagSource) and len(self) >= SPARSE * len(chosen):
+            attempts = _of_bag(self._source, self.path, self._options, count)
+            return skip_bad_frames(attempts, self.path, on_error)
         return self._of_source(set(chosen), on_error)
 
     def close(self) -> None:
@@ -59,6 +73,24 @@ class BoxedSource:
                 yield boxed_frame(frame)
             if index >= last:
                 return
+
+
+def _of_folder(folder: KittiFolder, chosen: Collection[int]) -> Iterator[BoxedFrame | FrameError]:
+    for index in chosen:
+        try:
+            yield boxed_frame(folder.frame(folder.names[index]))
+        except FrameError as error:
+            yield error
+
+
+def _of_bag(bag: BagSource, path: Path, options: SourceOptions, count: int | None) -> Iterator[BoxedFrame | FrameError]:
+    """Frames far apart: what lies between them is not decoded."""
+    times = bag.image_times().log_stamps_ns
+    for index in evenly(len(times), count):
+        start_ns = int(times[index])
+        moment = Segment(0, 0, index, index + 1, index, 1, start_ns, start_ns + 1)
+        for _, attempt in islice(segment_frames(path, moment, options), 1):
+            yield attempt if isinstance(attempt, FrameError) else boxed_frame(attempt)
 
 
 def evenly(total: int, count: int | None) -> list[int]:

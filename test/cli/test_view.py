@@ -66,6 +66,7 @@ def test_without_a_screen(root, monotakd, capsys, monkeypatch):
         (["set", "--out", "set/pictures"], "apart from"),
         (["set", "--bag", "set/bag.mcap"], "apart from"),
         (["set", "--frames", "0", "--out", "out"], ">= 1"),
+        (["set", "--pictures", "strip"], "needs --out"),
         (["set", "--pictures", "film", "--out", "out"], "invalid choice"),
     ],
 )

@@ -46,6 +46,24 @@ def test_a_set_and_a_bag(write_set, tmp_path):
     of_bag.close()
 
 
+def test_few_frames_of_a_long_bag_are_those_of_the_whole(write_set, tmp_path, monkeypatch):
+    root = write_set(tmp_path / "set", 9)
+    with open_writer(tmp_path / "bag", "bag") as writer:
+        for frame in open_source(root).frames():
+            writer.write(frame)
+    source = BoxedSource(tmp_path / "bag")
+    in_passing = list(source.frames(3, pytest.fail))
+    monkeypatch.setattr("monotakd_ros.preview.source.SPARSE", 3)
+    alone = list(source.frames(3, pytest.fail))
+    assert names(source, 3) == ["000000", "000004", "000008"]
+    for one, other in zip(in_passing, alone):
+        assert one.frame.stamp_ns == other.frame.stamp_ns
+        np.testing.assert_array_equal(one.frame.image, other.frame.image)
+        np.testing.assert_array_equal(one.frame.points_lidar, other.frame.points_lidar)
+        np.testing.assert_array_equal(one.boxes["labels"].boxes_lidar, other.boxes["labels"].boxes_lidar)
+    source.close()
+
+
 def test_bad_frames_are_told(write_set, tmp_path):
     root = write_set(tmp_path / "set", 2)
     image = root / "training" / "image_2"
