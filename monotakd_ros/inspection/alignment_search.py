@@ -31,8 +31,8 @@ MIN_ROTATION_DEG = (0.3, 0.3, 0.5)
 Roll (z) moves the middle of the image least."""
 MIN_IMPROVEMENT = 0.08
 """Share of the score that a correction must gain."""
-MIN_AXIS_IMPROVEMENT = 0.08
-"""... and that each of its angles must gain against leaving that angle out."""
+MIN_AXIS_IMPROVEMENT = (0.08, 0.08, 0.12)
+"""... and that an angle about x, y, z must gain against leaving it out. One scene alone may prefer some roll."""
 MIN_SHIFT_MS = 30.0
 """Stamps that differ by less are left alone: a scan takes time, and drivers stamp its beginning, middle or end."""
 MIN_SCORE = 0.08
@@ -162,7 +162,7 @@ def _is_sure(search: _Search, best: _Candidate, axis: int, angle: Estimate) -> b
     if not angle.can_tell or abs(angle.value) < MIN_ROTATION_DEG[axis] or angle.low <= 0 <= angle.high:
         return False
     without = search.with_axes(best, [other for other in range(3) if other != axis])
-    return search.mean(best) - search.mean(without) > MIN_AXIS_IMPROVEMENT * search.mean(best)
+    return search.mean(best) - search.mean(without) > MIN_AXIS_IMPROVEMENT[axis] * search.mean(best)
 
 
 class _Search:
