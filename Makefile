@@ -3,6 +3,7 @@
 VENV ?= .venv
 OUT ?= demo_output
 PYTEST_ARGS ?=
+TEST_JOBS ?= auto
 export PYTHON PIP_ARGS
 
 STAMP := $(VENV)/.installed
@@ -23,8 +24,8 @@ $(STAMP): setup.py pyproject.toml constraints.txt tools/setup_environment.sh too
 demo: $(STAMP) ## Simulate a drive, detect, compare with the truth, draw pictures (OUT=demo_output)
 	@$(BIN)/monotakd demo --out $(OUT) --overwrite
 
-test: $(STAMP) ## Run the tests (PYTEST_ARGS="-k name")
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(STAMP) ## Run the tests, on all cores (PYTEST_ARGS="-k name", TEST_JOBS=0 for one after the other)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check style and formatting
 	@$(BIN)/ruff check .

@@ -13,7 +13,7 @@ SHARE = f"share/{PACKAGE}"
 SIMULATION = ["open3d>=0.17"]
 TRAINING = ["tensorboard>=2.12"]
 CLUSTER = ["ray>=2.9"]
-TEST = ["pytest>=7.4", "hypothesis>=6.80", "shapely>=2.0", "setuptools>=70.1"]
+TEST = ["pytest>=7.4", "pytest-xdist>=3.5", "hypothesis>=6.80", "shapely>=2.0", "setuptools>=70.1"]
 # What the teacher's sparse convolution is compared with; wheels for these only, the tests skip elsewhere.
 TEST += ["spconv>=2.3.8 ; python_version < '3.14' and sys_platform == 'linux' and platform_machine == 'x86_64'"]
 LINT = ["ruff>=0.6"]

@@ -30,6 +30,13 @@ def heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def share_the_cores() -> None:
+    """Tests on several cores (pytest-xdist) take one each: torch's threads would get in each other's way."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
+
+
 @pytest.fixture
 def one_thread():
     """Small operations, which several threads on a busy machine slow down; and spconv's kernels race with them."""
