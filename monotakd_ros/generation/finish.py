@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from monotakd_ros.atomic import atomic_path
 from monotakd_ros.data.kitti_records import FRAMES_COLUMNS, FRAMES_FILE, POSES_FILE
 from monotakd_ros.data.kitti_text import format_matrix
 from monotakd_ros.data.tar_shards import RECORD, shard_members
@@ -21,6 +22,7 @@ from monotakd_ros.generation.segments import file_digest
 from monotakd_ros.generation.set_folder import (
     FRAME_DIR,
     MANIFEST_FILE,
+    SEGMENT_DIR,
     SET_FILE,
     SOURCE_DIR,
     SetFolder,
@@ -28,7 +30,7 @@ from monotakd_ros.generation.set_folder import (
     write_json,
 )
 
-LIST_FILE = "ImageSets/all.txt"
+LISTS = ("ImageSets/all.txt", FRAMES_FILE, POSES_FILE)
 NO_POSE = format_matrix(np.full((3, 4), np.nan))
 MAX_SCORED_FRAMES = 4000
 """More frames would say no more about the labels: so many are taken, evenly spread."""
@@ -37,33 +39,19 @@ _TEXTS = {"truth.txt": "truth", "teacher.txt": "teacher", "label_2.txt": "traini
 
 
 @dataclass
-class _Tables:
-    """What is gathered from all frames."""
+class _Tally:
+    """What is counted over all frames."""
 
-    names: list[str] = field(default_factory=list)
-    rows: list[list[Any]] = field(default_factory=list)
-    poses: list[str] = field(default_factory=list)
+    frames: int = 0
     boxes: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
     scored: list[FrameTexts] = field(default_factory=list)
 
     def add(self, name: str, texts: Mapping[str, str], facts: Mapping[str, Any], every: int) -> None:
-        if "truth.txt" in texts and len(self.names) % every == 0:
+        if "truth.txt" in texts and self.frames % every == 0:
             self.scored.append(FrameTexts(name, texts["truth.txt"], texts["teacher.txt"], texts["label_2.txt"]))
-        self.names.append(name)
-        self.rows.append([facts[column] for column in FRAMES_COLUMNS])
-        self.poses.append(facts["world_T_lidar"] or NO_POSE)
+        self.frames += 1
         self.boxes.update(f"{box['class']} {box['status']}" for box in facts["boxes"])
-
-    def files(self) -> dict[str, bytes]:
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(FRAMES_COLUMNS)
-        writer.writerows(self.rows)
-        return {
-            LIST_FILE: "".join(f"{name}\n" for name in self.names).encode(),
-            FRAMES_FILE: table.getvalue().encode(),
-            POSES_FILE: "".join(f"{pose}\n" for pose in self.poses).encode(),
-        }
 
 
 def finish_set(folder: SetFolder, thresholds: Mapping[str, float]) -> dict[str, Any]:
@@ -78,33 +66,47 @@ def finish_set(folder: SetFolder, thresholds: Mapping[str, float]) -> dict[str, 
         LabelError: a label file is damaged.
         OutputError: the place cannot be written.
     """
-    records = list(folder.segment_records())
-    every = -(-max(sum(len(record["frames"]) for record in records), 1) // MAX_SCORED_FRAMES)
-    tables = _Tables()
-    for record in records:
-        for name, texts in _stored_texts(folder, record):
-            tables.add(name, texts, _facts(folder, name, texts), every)
-    digests = folder.put(tables.files())
-    skipped = Counter(item["reason"] for record in records for item in record["skipped"])
+    tally = _write_lists(folder)
     manifest = signed(
         {
-            "frames": len(tables.names),
-            "skipped": dict(sorted(skipped.items())),
-            "boxes": dict(sorted(tables.boxes.items())),
-            "quality": label_quality(tables.scored, thresholds),
-            "files": _digests(folder, records) | digests,
+            "frames": tally.frames,
+            "skipped": dict(sorted(tally.skipped.items())),
+            "boxes": dict(sorted(tally.boxes.items())),
+            "quality": label_quality(tally.scored, thresholds),
+            "files": _digests(folder),
         }
     )
     write_json(folder.root / MANIFEST_FILE, manifest)
     return manifest
 
 
-def _digests(folder: SetFolder, records: list[dict[str, Any]]) -> dict[str, str]:
-    """SHA-256 of the files that say what made the set and of the segments' records."""
-    sources = sorted((folder.root / SOURCE_DIR).glob("*.json"))
-    names = [SET_FILE, *(f"{SOURCE_DIR}/{path.name}" for path in sources)]
-    names += [f"segments/{record['segment']}.json" for record in records]
-    return {name: file_digest(folder.root / name) for name in names}
+def _write_lists(folder: SetFolder) -> _Tally:
+    """Write the lists, frame by frame: a set may be too large for memory."""
+    total = sum(len(record["frames"]) for record in folder.segment_records())
+    every = -(-max(total, 1) // MAX_SCORED_FRAMES)
+    tally = _Tally()
+    with ExitStack() as stack:
+        names, table, poses = (
+            stack.enter_context(stack.enter_context(atomic_path(folder.root / name)).open("w", newline=""))
+            for name in LISTS
+        )
+        rows = csv.writer(table, lineterminator="\n")
+        rows.writerow(FRAMES_COLUMNS)
+        for record in folder.segment_records():
+            tally.skipped.update(item["reason"] for item in record["skipped"])
+            for name, texts in _stored_texts(folder, record):
+                facts = _facts(folder, name, texts)
+                names.write(f"{name}\n")
+                rows.writerow([facts[column] for column in FRAMES_COLUMNS])
+                poses.write(f"{facts['world_T_lidar'] or NO_POSE}\n")
+                tally.add(name, texts, facts, every)
+    return tally
+
+
+def _digests(folder: SetFolder) -> dict[str, str]:
+    """SHA-256 of the files that say what made the set, of the segments' records and of the lists."""
+    records = [f"{place}/{path.name}" for place in (SOURCE_DIR, SEGMENT_DIR) for path in folder.records(place)]
+    return {name: file_digest(folder.root / name) for name in (SET_FILE, *records, *LISTS)}
 
 
 def _stored_texts(folder: SetFolder, record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:

@@ -66,7 +66,11 @@ class SetFolder:
 
     def sources(self) -> list[dict[str, Any]]:
         """The recordings of the set, by their number."""
-        return [read_json(path) for path in sorted((self.root / SOURCE_DIR).glob("*.json"))]
+        return [read_json(path) for path in self.records(SOURCE_DIR)]
+
+    def records(self, place: str) -> list[Path]:
+        """The records of recordings (`SOURCE_DIR`) or of segments (`SEGMENT_DIR`), in order."""
+        return sorted((self.root / place).glob("*.json"))
 
     def add_source(self, number: int, path: Path, digests: Mapping[str, str], plan: SourcePlan) -> None:
         """Note a recording and its segments."""
@@ -113,7 +117,7 @@ class SetFolder:
 
     def segment_records(self) -> Iterator[dict[str, Any]]:
         """Records of the segments that are done, in the order of sources and time."""
-        for path in sorted((self.root / SEGMENT_DIR).glob("*.json")):
+        for path in self.records(SEGMENT_DIR):
             yield read_json(path)
 
     def planned(self) -> list[Segment]:
