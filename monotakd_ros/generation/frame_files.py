@@ -120,7 +120,11 @@ def depth_png(points_img: np.ndarray, height: int, width: int, stride_px: int) -
         stride_px: pixels a cell; 1 is the image's own resolution. Cell i begins at pixel `stride_px` i.
     """
     rows, columns = -(-height // stride_px), -(-width // stride_px)
-    column, row = ((np.floor(points_img[:, axis] + 0.5) // stride_px).astype(np.int64) for axis in (0, 1))
+    # Clipped, because a pixel just inside the image's rim may be rounded (float32) onto it.
+    column, row = (
+        np.clip(np.floor(points_img[:, axis] + 0.5), 0, size - 1).astype(np.int64) // stride_px
+        for axis, size in ((0, width), (1, height))
+    )
     cells = torch.from_numpy(row * columns + column)
     depth = torch.full((rows * columns,), torch.inf, dtype=torch.float64)
     depth.scatter_reduce_(0, cells, torch.from_numpy(points_img[:, 2].astype(np.float64)), reduce="amin")
