@@ -19,6 +19,9 @@ from monotakd_ros.generation.set_folder import MANIFEST_FILE, SetFolder
 from monotakd_ros.generation.settings import GenerationSettings
 from monotakd_ros.provenance import CheckpointName, code_commit, versions
 
+MAIN_SHARE = 0.5
+"""A stage that is busy for less of the time does not bound a run."""
+
 
 class Engine(Protocol):
     """Works on segments somewhere; yields each with its times or its recording's error."""
@@ -200,4 +203,6 @@ def bound_by(result: GenerationResult, workers: int) -> str:
     if not seconds or result.wall_s <= 0:
         return "nothing"
     name, most = seconds.most_common(1)[0]
-    return f"{name} ({most / (result.wall_s * workers):.0%} of the time)"
+    share = most / (result.wall_s * workers)
+    busiest = f"{name} ({share:.0%} of the time)"
+    return busiest if share >= MAIN_SHARE else f"starting and waiting; the busiest stage: {busiest}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections import Counter
 from dataclasses import replace
 
 import cv2
@@ -18,9 +19,9 @@ from monotakd_ros.data.source import SourceOptions, open_source
 from monotakd_ros.data.tar_shards import TarShards, shard_members
 from monotakd_ros.detector import Detector
 from monotakd_ros.errors import BagError, CheckpointError, OutputError, SourceError
-from monotakd_ros.generation.generate import generate
+from monotakd_ros.generation.generate import GenerationResult, bound_by, generate
 from monotakd_ros.generation.local_engine import run_here, run_in_processes
-from monotakd_ros.generation.runner import with_surroundings
+from monotakd_ros.generation.runner import Busy, with_surroundings
 from monotakd_ros.generation.segments import REACH, plan_source
 from monotakd_ros.generation.verify import verify_set
 
@@ -335,3 +336,11 @@ def test_surroundings(count):
     for before, item, after in found:
         assert before == list(range(max(item - 2, 0), item))
         assert after == list(range(item + 1, min(item + 3, count)))
+
+
+def test_what_bounds_a_run():
+    busy = Busy(Counter(read=1.0, networks=6.0, write=0.0))
+    assert bound_by(GenerationResult(busy=busy, wall_s=10.0), 1) == "networks (60% of the time)"
+    spread = bound_by(GenerationResult(busy=busy, wall_s=10.0), 2)
+    assert spread == "starting and waiting; the busiest stage: networks (30% of the time)"
+    assert bound_by(GenerationResult(), 2) == "nothing"
