@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     with tqdm(desc="generate", unit="image", file=sys.stderr, disable=None) as bar:
         result = generate(request, engine_of(args.engine, jobs, args.address), _Bar(bar))
     code = report(request.out, result, jobs)
-    if args.preview is not None and result.manifest is not None:
+    if args.preview is not None and result.manifest is not None and result.manifest["frames"]:
         with contextlib.closing(BoxedSource(request.out)) as source:
             preview_bag(source, args.preview, PREVIEW_FRAMES)
     return code
@@ -187,6 +187,13 @@ def report(out: Path, result: GenerationResult, jobs: int) -> int:
         return 1
     for reason, count in result.manifest["skipped"].items():
         print(f"left out: {count} ({reason})")
+    if not result.manifest["frames"]:
+        print(
+            f"{out}: no frame was kept, for the reasons above: `monotakd inspect` says more of the recordings, "
+            "--all-frames leaves out fewer",
+            file=sys.stderr,
+        )
+        return 1
     for kind, count in result.manifest["boxes"].items():
         print(f"boxes: {count} {kind}")
     _report_quality(result.manifest["quality"])

@@ -133,3 +133,10 @@ def test_a_full_disk(words, capsys, tmp_path, monkeypatch):
     assert not list((tmp_path / "set").rglob("*0000000005*"))
     assert monotakd(*words("set")) == 0
     assert monotakd("verify", tmp_path / "set") == 0
+
+
+def test_a_recording_of_which_nothing_is_kept(networks, write_drive, make_frame, capsys, tmp_path):
+    bag = write_drive(tmp_path / "blind", [make_frame(0, points_lidar=None, points_stamp_ns=None)])
+    assert monotakd("generate", bag, "--out", tmp_path / "set", "--teacher", networks["teacher"], "--jobs", 1) == 1
+    captured = capsys.readouterr()
+    assert "left out: 1 (no cloud near enough in time)" in captured.out and "no frame was kept" in captured.err
