@@ -22,7 +22,8 @@ ResidualPart = Literal["positive", "absolute"]
 AssistantForm = Literal["frozen", "branch"]
 
 
-def _require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
+    """Raise a `ConfigError` with this message where the condition does not hold."""
     if not condition:
         raise ConfigError(message)
 
@@ -49,12 +50,12 @@ class InputConfig:
     """Smallest and largest image scale (network focal / camera focal) that training saw; training fills it in."""
 
     def __post_init__(self) -> None:
-        _require(self.width > 0 and self.height > 0, "input: width and height must be > 0")
-        _require(
+        require(self.width > 0 and self.height > 0, "input: width and height must be > 0")
+        require(
             (self.focal_px is None) == (self.center_px is None), "input: give focal_px and center_px together, or none"
         )
-        _require(self.focal_px is None or self.focal_px > 0, "input.focal_px must be > 0")
-        _require(all(value > 0 for value in self.std), "input.std must be > 0")
+        require(self.focal_px is None or self.focal_px > 0, "input.focal_px must be > 0")
+        require(all(value > 0 for value in self.std), "input.std must be > 0")
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,12 @@ class EncoderConfig:
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        _require(2 <= self.feature_stage <= 4, "encoder.feature_stage must be 2 to 4")
+        require(2 <= self.feature_stage <= 4, "encoder.feature_stage must be 2 to 4")
         widths = (self.stem_channels, self.feature_channels, self.aspp_channels, *self.channels)
-        _require(all(width >= 1 for width in widths), "encoder: every number of channels must be >= 1")
-        _require(all(rate >= 1 for rate in self.aspp_rates), "encoder.aspp_rates must be >= 1")
-        _require(all(count >= 1 for count in self.layers), "encoder.layers: every stage needs at least one block")
-        _require(0 <= self.dropout < 1, "encoder.dropout must be in [0, 1)")
+        require(all(width >= 1 for width in widths), "encoder: every number of channels must be >= 1")
+        require(all(rate >= 1 for rate in self.aspp_rates), "encoder.aspp_rates must be >= 1")
+        require(all(count >= 1 for count in self.layers), "encoder.layers: every stage needs at least one block")
+        require(0 <= self.dropout < 1, "encoder.dropout must be in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -138,18 +139,18 @@ class BevConfig:
     """Self-calibrated blocks between the height collapse and the backbone (camera networks; official weights: 4)."""
 
     def __post_init__(self) -> None:
-        _require(self.adaptation_blocks >= 0, "bev.adaptation_blocks must be >= 0")
+        require(self.adaptation_blocks >= 0, "bev.adaptation_blocks must be >= 0")
         widths = (self.collapse_channels, *self.stage_channels, *self.upsample_channels)
-        _require(all(width >= 1 for width in widths), "bev: every number of channels must be >= 1")
-        _require(all(count >= 0 for count in self.stage_layers), "bev.stage_layers must be >= 0")
-        _require(all(stride >= 1 for stride in self.stage_strides), "bev.stage_strides must be >= 1")
+        require(all(width >= 1 for width in widths), "bev: every number of channels must be >= 1")
+        require(all(count >= 0 for count in self.stage_layers), "bev.stage_layers must be >= 0")
+        require(all(stride >= 1 for stride in self.stage_strides), "bev.stage_strides must be >= 1")
         lengths = {
             len(self.stage_layers),
             len(self.stage_strides),
             len(self.stage_channels),
             len(self.upsample_channels),
         }
-        _require(
+        require(
             len(lengths) == 1, "bev: stage_layers, stage_strides, stage_channels and upsample_channels differ in length"
         )
 
@@ -167,8 +168,8 @@ class AnchorConfig:
     unmatched_iou: float
 
     def __post_init__(self) -> None:
-        _require(all(value > 0 for value in self.size_m), f"anchors: size of {self.class_name} must be > 0")
-        _require(
+        require(all(value > 0 for value in self.size_m), f"anchors: size of {self.class_name} must be > 0")
+        require(
             0 <= self.unmatched_iou <= self.matched_iou <= 1,
             f"anchors: {self.class_name} needs 0 <= unmatched_iou <= matched_iou <= 1",
         )
@@ -194,9 +195,9 @@ class HeadConfig:
 
     def __post_init__(self) -> None:
         names = self.class_names
-        _require(len(names) > 0, "head.anchors: at least one class is needed")
-        _require(len(self.rotations) > 0, "head.rotations: at least one is needed")
-        _require(len(set(names)) == len(names), f"head.anchors: class names repeat: {names}")
+        require(len(names) > 0, "head.anchors: at least one class is needed")
+        require(len(self.rotations) > 0, "head.rotations: at least one is needed")
+        require(len(set(names)) == len(names), f"head.anchors: class names repeat: {names}")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -213,9 +214,9 @@ class PostprocessConfig:
     max_boxes: int = 500
 
     def __post_init__(self) -> None:
-        _require(0 <= self.score_threshold < 1, "postprocess.score_threshold must be in [0, 1)")
-        _require(0 <= self.nms_iou <= 1, "postprocess.nms_iou must be in [0, 1]")
-        _require(self.pre_nms_max > 0 and self.max_boxes > 0, "postprocess: pre_nms_max and max_boxes must be > 0")
+        require(0 <= self.score_threshold < 1, "postprocess.score_threshold must be in [0, 1)")
+        require(0 <= self.nms_iou <= 1, "postprocess.nms_iou must be in [0, 1]")
+        require(self.pre_nms_max > 0 and self.max_boxes > 0, "postprocess: pre_nms_max and max_boxes must be > 0")
 
 
 @dataclass(frozen=True)
@@ -282,9 +283,9 @@ class LidarEncoderConfig:
     """Of the last convolution, which halves z once more; the BEV map has this times the heights left."""
 
     def __post_init__(self) -> None:
-        _require(len(self.channels) >= 2, "teacher.encoder.channels: at least two stages are needed")
-        _require(all(count >= 1 for count in (*self.channels, self.out_channels)), "teacher.encoder: channels >= 1")
-        _require(self.blocks >= 0, "teacher.encoder.blocks must be >= 0")
+        require(len(self.channels) >= 2, "teacher.encoder.channels: at least two stages are needed")
+        require(all(count >= 1 for count in (*self.channels, self.out_channels)), "teacher.encoder: channels >= 1")
+        require(self.blocks >= 0, "teacher.encoder.blocks must be >= 0")
 
     @property
     def stride(self) -> int:
@@ -306,22 +307,22 @@ class TeacherConfig:
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
 
     def __post_init__(self) -> None:
-        _require(self.max_points_per_voxel >= 1, "teacher.max_points_per_voxel must be >= 1")
-        _require(self.max_voxels >= 1, "teacher.max_voxels must be >= 1")
+        require(self.max_points_per_voxel >= 1, "teacher.max_points_per_voxel must be >= 1")
+        require(self.max_voxels >= 1, "teacher.max_voxels must be >= 1")
         columns, rows, heights = self.grid.build().shape_xyz
         stride = self.encoder.stride
-        _require(
+        require(
             columns % stride == 0 and rows % stride == 0,
             f"teacher.grid: {columns} x {rows} voxels are no multiple of the encoder's stride {stride}",
         )
-        _require(self.bev_heights >= 1, f"teacher.grid: {heights} voxels along z are too few for the encoder's stages")
+        require(self.bev_heights >= 1, f"teacher.grid: {heights} voxels along z are too few for the encoder's stages")
         channels = self.encoder.out_channels * self.bev_heights
-        _require(
+        require(
             self.bev.collapse_channels == channels,
             f"teacher.bev.collapse_channels: the encoder leaves {self.bev_heights} of {heights} heights and gives "
             f"{channels} channels, got {self.bev.collapse_channels}",
         )
-        _require(self.bev.adaptation_blocks == 0, "teacher.bev.adaptation_blocks: camera networks only")
+        require(self.bev.adaptation_blocks == 0, "teacher.bev.adaptation_blocks: camera networks only")
 
     @property
     def bev_heights(self) -> int:
@@ -358,7 +359,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         for name in ("cls_weight", "box_weight", "direction_weight", "depth_weight"):
-            _require(getattr(self, name) >= 0, f"training.loss.{name} must be >= 0")
+            require(getattr(self, name) >= 0, f"training.loss.{name} must be >= 0")
 
 
 @dataclass(frozen=True)
@@ -402,10 +403,10 @@ class DistillationConfig:
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             if name.endswith("_weight"):
-                _require(getattr(self, name) >= 0, f"training.distillation.{name} must be >= 0")
+                require(getattr(self, name) >= 0, f"training.distillation.{name} must be >= 0")
         for name in ("residual_threshold", "soft_label_threshold"):
-            _require(0 <= getattr(self, name) < 1, f"training.distillation.{name} must be in [0, 1)")
-        _require(self.residual_foreground_weight > 0, "training.distillation.residual_foreground_weight must be > 0")
+            require(0 <= getattr(self, name) < 1, f"training.distillation.{name} must be in [0, 1)")
+        require(self.residual_foreground_weight > 0, "training.distillation.residual_foreground_weight must be > 0")
 
     @property
     def teacher_weights(self) -> tuple[str, ...]:
@@ -435,7 +436,12 @@ class ClassThreshold:
     score: float
 
     def __post_init__(self) -> None:
-        _require(0 < self.score <= 1, "training.semi_supervised.thresholds: score must be in (0, 1]")
+        require(0 < self.score <= 1, "training.semi_supervised.thresholds: score must be in (0, 1]")
+
+
+def threshold_of(class_name: str, thresholds: tuple[ClassThreshold, ...], otherwise: float) -> float:
+    """The score from which a box of this class is a label, where some classes have their own."""
+    return {item.class_name: item.score for item in thresholds}.get(class_name, otherwise)
 
 
 @dataclass(frozen=True)
@@ -458,13 +464,13 @@ class SemiSupervisedConfig:
 
     def __post_init__(self) -> None:
         where = "training.semi_supervised"
-        _require(0 <= self.unlabelled_fraction < 1, f"{where}.unlabelled_fraction must be in [0, 1)")
-        _require(0 < self.threshold <= 1, f"{where}.threshold must be in (0, 1]")
-        _require(self.detection_weight >= 0, f"{where}.detection_weight must be >= 0")
+        require(0 <= self.unlabelled_fraction < 1, f"{where}.unlabelled_fraction must be in [0, 1)")
+        require(0 < self.threshold <= 1, f"{where}.threshold must be in (0, 1]")
+        require(self.detection_weight >= 0, f"{where}.detection_weight must be >= 0")
         names = [item.class_name for item in self.thresholds]
-        _require(len(set(names)) == len(names), f"{where}.thresholds names a class twice")
+        require(len(set(names)) == len(names), f"{where}.thresholds names a class twice")
         lowest = min([self.threshold, *(item.score for item in self.thresholds)])
-        _require(
+        require(
             0 < self.ignore_threshold <= lowest,
             f"{where}.ignore_threshold must be above 0 and at most the lowest threshold ({lowest}), "
             f"got {self.ignore_threshold}",
@@ -472,8 +478,7 @@ class SemiSupervisedConfig:
 
     def threshold_of(self, class_name: str) -> float:
         """The score from which a box of this class is a label."""
-        named = {item.class_name: item.score for item in self.thresholds}
-        return named.get(class_name, self.threshold)
+        return threshold_of(class_name, self.thresholds, self.threshold)
 
 
 @dataclass(frozen=True)
@@ -492,9 +497,9 @@ class AugmentConfig:
     """The image window moves by up to this share of its width and height."""
 
     def __post_init__(self) -> None:
-        _require(0 <= self.flip_probability <= 1, "training.augment.flip_probability must be in [0, 1]")
-        _require(0 <= self.scale <= 1, "training.augment.scale must be in [0, 1]")
-        _require(0 <= self.crop <= 0.5, "training.augment.crop must be in [0, 0.5]")
+        require(0 <= self.flip_probability <= 1, "training.augment.flip_probability must be in [0, 1]")
+        require(0 <= self.scale <= 1, "training.augment.scale must be in [0, 1]")
+        require(0 <= self.crop <= 0.5, "training.augment.crop must be in [0, 0.5]")
 
     @property
     def moves_camera(self) -> bool:
@@ -550,11 +555,11 @@ class TrainingConfig:
             "validate_every",
             "checkpoint_every",
         ):
-            _require(getattr(self, name) >= 1, f"training.{name} must be >= 1")
-        _require(0 <= self.seed < 2**32, "training.seed must be in [0, 2^32)")
-        _require(self.learning_rate > 0, "training.learning_rate must be > 0")
-        _require(0 <= self.ema_decay < 1, "training.ema_decay must be in [0, 1)")
-        _require(0 <= self.validation_fraction < 1, "training.validation_fraction must be in [0, 1)")
+            require(getattr(self, name) >= 1, f"training.{name} must be >= 1")
+        require(0 <= self.seed < 2**32, "training.seed must be in [0, 2^32)")
+        require(self.learning_rate > 0, "training.learning_rate must be > 0")
+        require(0 <= self.ema_decay < 1, "training.ema_decay must be in [0, 1)")
+        require(0 <= self.validation_fraction < 1, "training.validation_fraction must be in [0, 1)")
 
     @property
     def plans_to_keep(self) -> int:
@@ -575,17 +580,17 @@ class Config:
     def __post_init__(self) -> None:
         if self.teacher is not None:
             _require_common_bev(self.student, self.teacher)
-        _require(
+        require(
             self.student.residual is not None or self.training.distillation.cmrd_weight == 0,
             "training.distillation.cmrd_weight: cross-modal residual distillation needs a `student.residual` section",
         )
         branch = self.student.residual is not None and self.student.residual.assistant_branch
-        _require(
+        require(
             branch or self.training.distillation.assistant == "frozen",
             "training.distillation.assistant: branch needs student.residual.assistant_branch: true",
         )
         for item in self.training.semi_supervised.thresholds:
-            _require(
+            require(
                 item.class_name in self.student.class_names,
                 f"training.semi_supervised.thresholds: the student has no class {item.class_name!r}; "
                 f"it has {', '.join(self.student.class_names)}",
@@ -602,4 +607,4 @@ def _require_common_bev(student: StudentConfig, teacher: TeacherConfig) -> None:
         "head": (teacher.head, student.head),
     }
     for name, (given, expected) in pairs.items():
-        _require(given == expected, f"teacher: {name} differs from the student's: expected {expected}, got {given}")
+        require(given == expected, f"teacher: {name} differs from the student's: expected {expected}, got {given}")

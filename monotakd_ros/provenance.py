@@ -17,6 +17,7 @@ from monotakd_ros import __version__
 from monotakd_ros.errors import CheckpointError
 
 GIT_TIMEOUT_S = 10.0
+HASH_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,22 @@ class CheckpointName:
             CheckpointError: unreadable.
         """
         try:
-            return cls(Path(path).name, hashlib.sha256(Path(path).read_bytes()).hexdigest())
+            return cls(Path(path).name, file_sha256(Path(path)))
         except OSError as error:
             raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits, read in blocks.
+
+    Raises:
+        OSError: unreadable.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -74,7 +88,7 @@ def device_name(device: torch.device) -> str:
     """E.g. "NVIDIA H200" or "AMD EPYC 7B13, 2 cores, torch on 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_cpu_model()}, {_usable_cores()} cores, torch on {torch.get_num_threads()} threads"
+    return f"{_cpu_model()}, {usable_cores()} cores, torch on {torch.get_num_threads()} threads"
 
 
 def _cpu_model() -> str:
@@ -86,5 +100,6 @@ def _cpu_model() -> str:
     return (models[0] if models else platform.processor() or platform.machine()) or "unknown CPU"
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from monotakd_ros.generation.segments import Segment
 from monotakd_ros.generation.settings import FeatureOf, GenerationSettings, SelectionSettings, SetFormat
 from monotakd_ros.preview.bag import require_free
 from monotakd_ros.preview.source import BoxedSource
+from monotakd_ros.provenance import usable_cores
 
 PREVIEW_FRAMES = 500
 """More would be slow to look at, and as large as the set itself."""
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         import_ray()
     if args.preview is not None:
         require_free(args.preview, overwrite=False, inputs=[*args.sources, args.out])
-    jobs = args.jobs or (1 if args.device != "cpu" else _usable_cores())
+    jobs = args.jobs or (1 if args.device != "cpu" else usable_cores())
     with tqdm(desc="generate", unit="image", file=sys.stderr, disable=None) as bar:
         result = generate(request, engine_of(args.engine, jobs, args.address), _Bar(bar))
     code = report(request.out, result, jobs)
@@ -230,7 +230,3 @@ class _Bar:
 
     def images(self, count: int) -> None:
         self._bar.update(count)
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -104,7 +104,7 @@ def transforms_from_msg(message: Any) -> list[StampedTransform]:
     Raises:
         CalibrationError: a quaternion of length zero; names the frames.
     """
-    return [_transform(item) for item in message.transforms]
+    return [_edge("tf", item, item.transform.rotation, item.transform.translation) for item in message.transforms]
 
 
 def odometry_from_msg(message: Any) -> StampedTransform:
@@ -116,12 +116,7 @@ def odometry_from_msg(message: Any) -> StampedTransform:
     parent, child, pose = message.header.frame_id, message.child_frame_id, message.pose.pose
     if not parent or not child:
         raise CalibrationError(f"odometry: expected frame_id and child_frame_id, got {parent!r} and {child!r}")
-    try:
-        rotation = rotation_from_quaternion(_xyzw(pose.orientation))
-    except CalibrationError as error:
-        raise CalibrationError(f"odometry from {parent!r} to {child!r}: {error}") from error
-    position = [pose.position.x, pose.position.y, pose.position.z]
-    return StampedTransform(parent, child, make_transform(rotation, position), stamp_ns_from_msg(message.header.stamp))
+    return _edge("odometry", message, pose.orientation, pose.position)
 
 
 def labels_from_msg(message: Any, lidar_T_frame: np.ndarray) -> Labels3D:
@@ -152,14 +147,15 @@ def labels_from_msg(message: Any, lidar_T_frame: np.ndarray) -> Labels3D:
     )
 
 
-def _transform(item: Any) -> StampedTransform:
-    parent, child, moved = item.header.frame_id, item.child_frame_id, item.transform
+def _edge(what: str, item: Any, quaternion: Any, position: Any) -> StampedTransform:
+    """The edge of a message with `header` and `child_frame_id`."""
+    parent, child = item.header.frame_id, item.child_frame_id
     try:
-        rotation = rotation_from_quaternion(_xyzw(moved.rotation))
+        rotation = rotation_from_quaternion(_xyzw(quaternion))
     except CalibrationError as error:
-        raise CalibrationError(f"tf from {parent!r} to {child!r}: {error}") from error
-    translation = [moved.translation.x, moved.translation.y, moved.translation.z]
-    return StampedTransform(parent, child, make_transform(rotation, translation), stamp_ns_from_msg(item.header.stamp))
+        raise CalibrationError(f"{what} from {parent!r} to {child!r}: {error}") from error
+    pose = make_transform(rotation, [position.x, position.y, position.z])
+    return StampedTransform(parent, child, pose, stamp_ns_from_msg(item.header.stamp))
 
 
 def _xyzw(quaternion: Any) -> np.ndarray:

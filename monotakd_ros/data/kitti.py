@@ -227,15 +227,6 @@ def calibration_from_text(text: str, where: str) -> tuple[np.ndarray, np.ndarray
     return matrix(matrices, "P2", (3, 4), where), _extrinsic(matrices, where)
 
 
-def read_extrinsic(path: Path) -> np.ndarray | None:
-    """The cam_T_lidar (4, 4) of a calibration file, which may lack the rest; None without `Tr_velo_to_cam`.
-
-    Raises:
-        CalibrationError: missing or malformed.
-    """
-    return _extrinsic(matrices_from_text(_text(path), str(path)), str(path))
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -253,12 +244,12 @@ def _extrinsic(matrices: dict[str, np.ndarray], where: str) -> np.ndarray | None
 
 
 def calibrated_extrinsic(path: Path) -> np.ndarray:
-    """The cam_T_lidar (4, 4) of a calibration file.
+    """The cam_T_lidar (4, 4) of a calibration file, which may lack the rest.
 
     Raises:
         CalibrationError: missing, malformed, or without `Tr_velo_to_cam`.
     """
-    cam_T_lidar = read_extrinsic(path)
+    cam_T_lidar = _extrinsic(matrices_from_text(_text(path), str(path)), str(path))
     if cam_T_lidar is None:
         raise CalibrationError(f"{path}: expected a line 'Tr_velo_to_cam:' with 12 numbers, found none")
     return cam_T_lidar

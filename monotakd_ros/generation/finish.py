@@ -18,7 +18,6 @@ from monotakd_ros.data.kitti_text import format_matrix
 from monotakd_ros.data.tar_shards import RECORD, shard_members
 from monotakd_ros.errors import SourceError
 from monotakd_ros.generation.label_quality import FrameTexts, label_quality
-from monotakd_ros.generation.segments import file_digest
 from monotakd_ros.generation.set_folder import (
     FRAME_DIR,
     MANIFEST_FILE,
@@ -29,6 +28,7 @@ from monotakd_ros.generation.set_folder import (
     signed,
     write_json,
 )
+from monotakd_ros.provenance import file_sha256
 
 LISTS = ("ImageSets/all.txt", FRAMES_FILE, POSES_FILE)
 NO_POSE = format_matrix(np.full((3, 4), np.nan))
@@ -106,7 +106,7 @@ def _write_lists(folder: SetFolder) -> _Tally:
 def _digests(folder: SetFolder) -> dict[str, str]:
     """SHA-256 of the files that say what made the set, of the segments' records and of the lists."""
     records = [f"{place}/{path.name}" for place in (SOURCE_DIR, SEGMENT_DIR) for path in folder.records(place)]
-    return {name: file_digest(folder.root / name) for name in (SET_FILE, *records, *LISTS)}
+    return {name: file_sha256(folder.root / name) for name in (SET_FILE, *records, *LISTS)}
 
 
 def _stored_texts(folder: SetFolder, record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:

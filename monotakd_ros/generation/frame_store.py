@@ -11,9 +11,10 @@ from typing import Protocol
 
 from monotakd_ros.atomic import output_errors
 from monotakd_ros.data.tar_shards import SHARD_DIR
-from monotakd_ros.generation.segments import Segment, file_digest
+from monotakd_ros.generation.segments import Segment
 from monotakd_ros.generation.set_folder import SetFolder
 from monotakd_ros.generation.settings import SetFormat
+from monotakd_ros.provenance import file_sha256
 
 PLAIN_FOLDERS = ("image_2", "frames")
 """Their files keep their names in a shard; others get their folder's between name and suffix."""
@@ -84,7 +85,7 @@ class _Shard:
         with output_errors(self._path):
             self._archive.close()
             self._temporary.replace(self._path)
-        return {f"{SHARD_DIR}/{self._path.name}": file_digest(self._path)}
+        return {f"{SHARD_DIR}/{self._path.name}": file_sha256(self._path)}
 
     def abandon(self) -> None:
         self._archive.close()

@@ -112,15 +112,15 @@ def generate(request: GenerationRequest, engine: Engine, watcher: Watcher) -> Ge
     result = GenerationResult()
     with folder.begun(facts):
         paths = _add_sources(folder, request, watcher, result)
-        todo = [segment for segment in folder.planned() if not folder.is_done(segment)]
-        missing = [segment for segment in todo if segment.source not in paths]
-        todo = [segment for segment in todo if segment.source in paths]
-        result.segments_kept = sum(folder.is_done(segment) for segment in folder.planned())
+        planned = folder.planned()
+        left = [segment for segment in planned if not folder.is_done(segment)]
+        todo = [segment for segment in left if segment.source in paths]
+        result.segments_kept = len(planned) - len(left)
         if todo:
             (request.out / MANIFEST_FILE).unlink(missing_ok=True)
         watcher.planned(sum(map(len, todo)))
         _work(engine, _runner_settings(request, paths), todo, watcher, result)
-        if not result.failed and not missing:
+        if not result.failed and len(todo) == len(left):
             result.manifest = finish_set(folder, facts["thresholds"])
     return result
 

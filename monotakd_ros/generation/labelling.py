@@ -71,7 +71,7 @@ class Labeller:
             raise CheckpointError("features of the assistant are asked for: expected its checkpoint (--assistant)")
         self._teacher, self._assistant, self._settings = teacher, assistant, settings
         self._features = tuple(features)
-        self._seen: dict[tuple[str, int], tuple[SeenBoxes, np.ndarray]] = {}
+        self._seen: dict[tuple[str, int], tuple[SeenBoxes, np.ndarray | None]] = {}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -89,31 +89,37 @@ class Labeller:
             FrameError: the image contradicts its camera.
         """
         seen, teacher_bev = self._teacher_sees(frame)
-        assistant, maps = None, {"teacher": teacher_bev}
+        assistant, assistant_bev = None, None
         if self._assistant is not None:
-            detections, maps["assistant"] = self._assistant.detect_with_bev(frame)
-            assistant = recorded_boxes(detections, frame)
+            assistant, assistant_bev = self._look(self._assistant, "assistant", frame)
         evidence = Evidence(
             num_points=_num_points(frame, seen),
             in_image=_share_in_image(frame, seen),
             assistant=assistant,
             neighbours=tuple(self._neighbour(frame, other) for other in neighbours if has_cloud(other)),
         )
-        features = {name: maps[name].astype(np.float16) for name in self._features}
+        maps: dict[FeatureOf, np.ndarray | None] = {"teacher": teacher_bev, "assistant": assistant_bev}
+        features = {name: bev for name, bev in maps.items() if bev is not None}
         return LabelledFrame(seen, assistant, tuple(judge(seen, evidence, self._settings)), evidence, features)
 
     def forget(self) -> None:
         """Forget what was seen in the clouds of earlier frames."""
         self._seen.clear()
 
-    def _teacher_sees(self, frame: Frame) -> tuple[SeenBoxes, np.ndarray]:
+    def _look(self, detector: Detector, name: FeatureOf, frame: Frame) -> tuple[SeenBoxes, np.ndarray | None]:
+        """Boxes, and the map (C, Y, X) float16 where it is asked for."""
+        if name not in self._features:
+            return recorded_boxes(detector.detect(frame), frame), None
+        detections, bev = detector.detect_with_bev(frame)
+        return recorded_boxes(detections, frame), bev.astype(np.float16)
+
+    def _teacher_sees(self, frame: Frame) -> tuple[SeenBoxes, np.ndarray | None]:
         """Boxes and map; a cloud that is a neighbour twice, or a neighbour and itself, is looked at once."""
         key = (frame.name, frame.stamp_ns)
         if key not in self._seen:
             for known in list(self._seen)[:-KEPT_CLOUDS]:
                 del self._seen[known]
-            detections, bev = self._teacher.detect_with_bev(frame)
-            self._seen[key] = recorded_boxes(detections, frame), bev
+            self._seen[key] = self._look(self._teacher, "teacher", frame)
         return self._seen[key]
 
     def _neighbour(self, frame: Frame, other: Frame) -> Neighbour:

@@ -6,7 +6,6 @@ neighbours. Segments are cut by recording time, so that they do not depend on ho
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from monotakd_ros.data.rosbag import BagPart, BagSource
 from monotakd_ros.data.source import FrameSource, SourceOptions, open_source
 from monotakd_ros.errors import FrameError, SourceError
 from monotakd_ros.frame import Frame
+from monotakd_ros.provenance import file_sha256
 
-HASH_BLOCK = 1 << 22
 REACH = 4
 """Images before and behind an image among which the next cloud is looked for; a 30 Hz camera has three a cloud."""
 
@@ -141,15 +140,6 @@ def source_digests(path: Path) -> dict[str, str]:
     """
     files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     try:
-        return {str(item.relative_to(path)) if item != path else item.name: file_digest(item) for item in files}
+        return {str(item.relative_to(path)) if item != path else item.name: file_sha256(item) for item in files}
     except OSError as error:
         raise SourceError(f"{path}: cannot read: {error}") from error
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits, read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from monotakd_ros.config import ClassThreshold
-from monotakd_ros.errors import ConfigError
+from monotakd_ros.config import ClassThreshold, require, threshold_of
 
 ImageFormat = Literal["png", "jpeg"]
 SetFormat = Literal["kitti", "tar"]
@@ -34,7 +33,7 @@ class SelectionSettings:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            _require(value >= 0, f"selection.{name} must be >= 0, got {value}")
+            require(value >= 0, f"selection.{name} must be >= 0, got {value}")
 
 
 @dataclass(frozen=True)
@@ -63,19 +62,19 @@ class CleaningSettings:
 
     def __post_init__(self) -> None:
         names = [item.class_name for item in self.thresholds]
-        _require(len(set(names)) == len(names), "cleaning.thresholds names a class twice")
+        require(len(set(names)) == len(names), "cleaning.thresholds names a class twice")
         lowest = min([self.threshold, *(item.score for item in self.thresholds)])
-        _require(
+        require(
             0 < self.ignore_threshold <= lowest <= 1,
             "cleaning: expected 0 < ignore_threshold <= every threshold <= 1, got "
             f"{self.ignore_threshold} and {lowest}",
         )
         for name in ("min_points", "min_in_image", "agreement_m", "neighbours_m", "max_speed_mps"):
-            _require(getattr(self, name) >= 0, f"cleaning.{name} must be >= 0, got {getattr(self, name)}")
+            require(getattr(self, name) >= 0, f"cleaning.{name} must be >= 0, got {getattr(self, name)}")
 
     def threshold_of(self, class_name: str) -> float:
         """The score from which a box of this class may be a label."""
-        return {item.class_name: item.score for item in self.thresholds}.get(class_name, self.threshold)
+        return threshold_of(class_name, self.thresholds, self.threshold)
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,4 @@ class GenerationSettings:
     """Recordings are worked on in segments of this length; selection begins anew in each."""
 
     def __post_init__(self) -> None:
-        _require(self.segment_s > 0, f"segment_s must be > 0, got {self.segment_s}")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
+        require(self.segment_s > 0, f"segment_s must be > 0, got {self.segment_s}")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from monotakd_ros.errors import SourceError
-from monotakd_ros.generation.segments import file_digest
 from monotakd_ros.generation.set_folder import LOCK_FILE, MANIFEST_FILE, SET_FILE, SetFolder, is_signed, read_json
+from monotakd_ros.provenance import file_sha256
 
 
 @dataclass
@@ -82,7 +82,7 @@ def _readable(path: Path, result: Verification) -> dict[str, Any] | None:
 
 def _problem(path: Path, digest: str) -> str | None:
     try:
-        found = file_digest(path)
+        found = file_sha256(path)
     except FileNotFoundError:
         return "missing"
     except OSError as error:
