@@ -18,7 +18,8 @@ from monotakd_ros.data.bag_geometry import BagGeometry, Placement
 from monotakd_ros.data.bag_reader import BagMessage, BagReader
 from monotakd_ros.data.bag_topics import BagTopics
 from monotakd_ros.data.bag_windows import MAX_WAITING, CameraTimeline, Window
-from monotakd_ros.data.camera_info import CameraInfo, ImageRectifier
+from monotakd_ros.data.camera_frames import CameraRectifier
+from monotakd_ros.data.camera_info import ImageRectifier
 from monotakd_ros.data.frame_text import FrameText
 from monotakd_ros.data.from_msg import (
     camera_info_from_msg,
@@ -69,7 +70,7 @@ class FrameAssembler:
         self._label_texts, self._frame_texts = Window(), Window()
         self._cameras = CameraTimeline()
         self._geometry = BagGeometry(reader.path)
-        self._rectifier: tuple[CameraInfo, tuple[int, ...], ImageRectifier] | None = None
+        self._rectifier = CameraRectifier(options.rectify, topics.image_is_rectified)
         self._lidar_frame: str | None = None
         self._count = first_index
         self._calibrated = None if options.calibration is None else calibrated_extrinsic(options.calibration)
@@ -165,15 +166,8 @@ class FrameAssembler:
         return text and FrameText.parse(text[1].data, self._where(self._topics.frame_text, stamp_ns))
 
     def _rectified(self, image: np.ndarray, stamp_ns: int, where: str) -> tuple[ImageRectifier, np.ndarray]:
-        info = self._cameras.at(stamp_ns)
-        known = self._rectifier
-        if known is None or known[0] is not info or known[1] != image.shape:
-            rectify = self._options.rectify == "always" or (
-                self._options.rectify == "auto" and info.has_distortion and not self._topics.image_is_rectified
-            )
-            height, width = image.shape[:2]
-            known = self._rectifier = (info, image.shape, ImageRectifier(info, width, height, rectify, where))
-        return known[2], known[2].apply(image)
+        rectifier = self._rectifier.rectifier(self._cameras.at(stamp_ns), image, where)
+        return rectifier, rectifier.apply(image)
 
     def _find_lidar_frame(self, cloud: Any, truth: Any, text: FrameText | None, camera_frame: str) -> str | None:
         """Name of the cloud's frame; without a cloud, of what else is given in LiDAR axes, or what it was before."""

@@ -1,7 +1,8 @@
 """Detections as ROS messages: vision_msgs/Detection3DArray, LabelInfo, and markers for RViz.
 
-Everything is in the camera's optical frame (the image's `frame_id`), stamped with the image's time. A box keeps its
-meaning: BoundingBox3D's x axis is the heading, its z axis the object's up, its centre the geometric one.
+Everything is in the camera's optical frame (the image's `frame_id`) unless another frame's pose is given, stamped with
+the image's time. A box keeps its meaning: BoundingBox3D's x axis is the heading, its z axis the object's up, its centre
+the geometric one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ Colour = tuple[int, int, int]
 ColourOf = Callable[[str], Colour]
 """Class name -> colour."""
 
+IN_CAMERA = np.eye(4)
+"""`frame_T_cam` of messages in the image's own frame."""
+
 _CUBE, _LINE_LIST, _TEXT = 1, 5, 9
 _ADD, _DELETE_ALL = 0, 3
 
@@ -32,19 +36,22 @@ _ADD, _DELETE_ALL = 0, 3
 class DetectionMessages(MessageBuilder):
     """Builds messages from detections; beside its base class's messages."""
 
-    def detections(self, detections: Detections3D, stamp_ns: int, frame_id: str) -> Any:
-        """vision_msgs/Detection3DArray in the camera frame; empty for no detections.
+    def detections(
+        self, detections: Detections3D, stamp_ns: int, frame_id: str, frame_T_cam: np.ndarray = IN_CAMERA
+    ) -> Any:
+        """vision_msgs/Detection3DArray; empty for no detections.
 
         Args:
             detections: boxes in lidar, carried into the camera with their own `cam_T_lidar`.
             stamp_ns: of the image.
-            frame_id: of the image.
+            frame_id: of the image, or of another frame that boxes shall stand in.
+            frame_T_cam: (4, 4) from the image's frame into that one.
         """
         header = self.header(stamp_ns, frame_id)
         messages = []
-        for index, (center, rotation) in enumerate(poses_cam(detections)):
+        for index, (center, rotation) in enumerate(poses_in(frame_T_cam, detections)):
             box = self.box(center, rotation, detections.boxes_lidar[index, 3:6])
-            covariance = pose_covariance_cam(detections.covariance_lidar[index], detections.cam_T_lidar)
+            covariance = pose_covariance_in(frame_T_cam, detections.covariance_lidar[index], detections.cam_T_lidar)
             score = detections.scores[index]
             messages.append(self.detection(header, detections.names[index], score, box, covariance))
         return self.make("vision_msgs/msg/Detection3DArray", header=header, detections=messages)
@@ -66,34 +73,37 @@ class DetectionMessages(MessageBuilder):
         colour_of: ColourOf,
         lifetime_s: float = 0.25,
         with_scores: bool = True,
+        frame_T_cam: np.ndarray = IN_CAMERA,
     ) -> Any:
         """visualization_msgs/MarkerArray: first a DELETEALL, then per box a cube, its edges, and a text.
 
         Args:
             detections: as in `detections`.
-            stamp_ns: of the image.
-            frame_id: of the image.
+            stamp_ns: as in `detections`.
+            frame_id: as in `detections`.
             colour_of: colour of each class.
             lifetime_s: how long boxes stay when nothing follows, about two frames; 0: until something does.
             with_scores: whether the texts tell them.
+            frame_T_cam: as in `detections`.
         """
         header = self.header(stamp_ns, frame_id)
         lifetime = self.make(
             "builtin_interfaces/msg/Duration", sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * NS_PER_S)
         )
         markers = [self.make("visualization_msgs/msg/Marker", header=header, action=_DELETE_ALL)]
-        corners_cam = transform_points(
-            detections.cam_T_lidar, corners_from_boxes(detections.boxes_lidar).reshape(-1, 3)
-        ).reshape(-1, 8, 3)
-        for index, (center, rotation) in enumerate(poses_cam(detections)):
+        frame_T_lidar = frame_T_cam @ detections.cam_T_lidar
+        corners = corners_from_boxes(detections.boxes_lidar).reshape(-1, 3)
+        corners = transform_points(frame_T_lidar, corners).reshape(-1, 8, 3)
+        centers_cam = transform_points(detections.cam_T_lidar, np.asarray(detections.boxes_lidar[:, :3], np.float64))
+        for index, (center, rotation) in enumerate(poses_in(frame_T_cam, detections)):
             name = detections.names[index]
             colour = colour_of(name)
             common = {"header": header, "id": index, "action": _ADD, "lifetime": lifetime}
             size = detections.boxes_lidar[index, 3:6]
             markers.append(self._cube(common, colour, center, rotation, size))
-            markers.append(self._edges(common, colour, corners_cam[index]))
+            markers.append(self._edges(common, colour, corners[index]))
             score = f" {detections.scores[index]:.2f}" if with_scores else ""
-            text = f"{name}{score} {np.linalg.norm(center):.1f} m"
+            text = f"{name}{score} {np.linalg.norm(centers_cam[index]):.1f} m"
             top = center + rotation @ np.array([0.0, 0.0, 0.5 * size[2] + 0.4])
             markers.append(self._text(common, colour, text, top))
         return self.make("visualization_msgs/msg/MarkerArray", markers=markers)
@@ -113,7 +123,7 @@ class DetectionMessages(MessageBuilder):
             color=self._color(colour, 0.3),
         )
 
-    def _edges(self, common: dict[str, Any], colour: Colour, corners_cam: np.ndarray) -> Any:
+    def _edges(self, common: dict[str, Any], colour: Colour, corners: np.ndarray) -> Any:
         return self.make(
             "visualization_msgs/msg/Marker",
             **common,
@@ -122,7 +132,7 @@ class DetectionMessages(MessageBuilder):
             pose=self.pose(np.zeros(3), np.eye(3)),
             scale=self.vector(np.array([0.05, 0.0, 0.0])),
             color=self._color(colour, 1.0),
-            points=[self.point(corners_cam[corner]) for edge in BOX_EDGES for corner in edge],
+            points=[self.point(corners[corner]) for edge in BOX_EDGES for corner in edge],
         )
 
     def _text(self, common: dict[str, Any], colour: Colour, text: str, position: np.ndarray) -> Any:
@@ -152,18 +162,19 @@ def detections_from_labels(labels: Labels3D, cam_T_lidar: np.ndarray) -> Detecti
     )
 
 
-def poses_cam(detections: Detections3D) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Centre (3,) and axes (3, 3) of each box in the camera frame: R_cam_lidar Rz(heading)."""
+def poses_in(frame_T_cam: np.ndarray, detections: Detections3D) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Centre (3,) and axes (3, 3) of each box in a frame: R_frame_lidar Rz(heading)."""
     boxes = np.asarray(detections.boxes_lidar, dtype=np.float64)
-    centers = transform_points(detections.cam_T_lidar, boxes[:, :3])
-    cam_R_lidar = detections.cam_T_lidar[:3, :3]
-    return [(center, cam_R_lidar @ rotation_about_z(box[6])) for center, box in zip(centers, boxes)]
+    frame_T_lidar = frame_T_cam @ detections.cam_T_lidar
+    centers = transform_points(frame_T_lidar, boxes[:, :3])
+    return [(center, frame_T_lidar[:3, :3] @ rotation_about_z(box[6])) for center, box in zip(centers, boxes)]
 
 
-def pose_covariance_cam(covariance_lidar: np.ndarray, cam_T_lidar: np.ndarray) -> np.ndarray:
-    """(6, 6) covariance of position and rotation about x, y, z (REP-103) in cam, from (3, 3) m^2 in lidar."""
-    cam_R_lidar = cam_T_lidar[:3, :3]
+def pose_covariance_in(frame_T_cam: np.ndarray, covariance_lidar: np.ndarray, cam_T_lidar: np.ndarray) -> np.ndarray:
+    """(6, 6) covariance of position and rotation about x, y, z (REP-103) in a frame, from (3, 3) m^2 in lidar."""
+    frame_R_cam = frame_T_cam[:3, :3]
+    frame_R_lidar = frame_R_cam @ cam_T_lidar[:3, :3]
     covariance = np.zeros((6, 6))
-    covariance[:3, :3] = cam_R_lidar @ np.asarray(covariance_lidar, dtype=np.float64) @ cam_R_lidar.T
-    covariance[3:, 3:] = np.diag(ORIENTATION_VARIANCE)
+    covariance[:3, :3] = frame_R_lidar @ np.asarray(covariance_lidar, dtype=np.float64) @ frame_R_lidar.T
+    covariance[3:, 3:] = frame_R_cam @ np.diag(ORIENTATION_VARIANCE) @ frame_R_cam.T
     return covariance

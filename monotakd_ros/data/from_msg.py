@@ -104,7 +104,16 @@ def transforms_from_msg(message: Any) -> list[StampedTransform]:
     Raises:
         CalibrationError: a quaternion of length zero; names the frames.
     """
-    return [_edge("tf", item, item.transform.rotation, item.transform.translation) for item in message.transforms]
+    return [transform_from_msg(item) for item in message.transforms]
+
+
+def transform_from_msg(message: Any) -> StampedTransform:
+    """A geometry_msgs/TransformStamped.
+
+    Raises:
+        CalibrationError: a quaternion of length zero; names the frames.
+    """
+    return _edge("tf", message, message.transform.rotation, message.transform.translation)
 
 
 def odometry_from_msg(message: Any) -> StampedTransform:

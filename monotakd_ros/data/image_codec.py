@@ -83,13 +83,7 @@ def decode_compressed(data: np.ndarray | bytes, where: str, format_text: str = "
         FrameError: neither PNG nor JPEG, truncated, or damaged.
     """
     data = bytes(data)
-    if data.startswith(_PNG_MAGIC):
-        _check_png(data, where)
-    elif data.startswith(_JPEG_MAGIC):
-        _check_jpeg(data, where)
-    else:
-        shown = f"{len(data)} bytes, format {format_text!r}" if format_text else f"{len(data)} bytes"
-        raise FrameError(f"{where}: expected a PNG or JPEG image, got {shown} starting with {data[:8]!r}")
+    check_compressed(data, where, format_text)
     buffer = np.frombuffer(data, dtype=np.uint8)
     mosaic = f"{format_text.split(';')[0].strip()[:10]}8"
     try:
@@ -100,6 +94,18 @@ def decode_compressed(data: np.ndarray | bytes, where: str, format_text: str = "
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     except cv2.error as error:
         raise FrameError(f"{where}: corrupt image ({len(data)} bytes)") from error
+
+
+def check_compressed(data: np.ndarray | bytes, where: str, format_text: str = "") -> None:
+    """See that PNG or JPEG bytes are whole; arguments and error as in `decode_compressed`."""
+    data = bytes(data)
+    if data.startswith(_PNG_MAGIC):
+        _check_png(data, where)
+    elif data.startswith(_JPEG_MAGIC):
+        _check_jpeg(data, where)
+    else:
+        shown = f"{len(data)} bytes, format {format_text!r}" if format_text else f"{len(data)} bytes"
+        raise FrameError(f"{where}: expected a PNG or JPEG image, got {shown} starting with {data[:8]!r}")
 
 
 def encode_compressed(image: np.ndarray, kind: str, jpeg_quality: int = 95) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monotakd_ros.data.bag_reader import TRANSFORMS, BagMessage, BagReader
+from monotakd_ros.data.camera_frames import is_to_rectify
 from monotakd_ros.data.camera_info import CameraInfo, ImageRectifier
 from monotakd_ros.data.from_msg import image_from_msg, points_from_msg, stamp_ns_from_msg, transforms_from_msg
 from monotakd_ros.data.kitti import calibrated_extrinsic
@@ -164,9 +165,7 @@ class _Sampler:
         key = number, shape
         if key not in self._rectifiers:
             info: CameraInfo = self._infos[number].info
-            rectify = self._options.rectify == "always" or (
-                self._options.rectify == "auto" and info.has_distortion and not self._choice.image_is_rectified
-            )
+            rectify = is_to_rectify(self._options.rectify, info, self._choice.image_is_rectified)
             self._rectifiers[key] = ImageRectifier(info, shape[1], shape[0], rectify, where)
         return self._rectifiers[key]
 

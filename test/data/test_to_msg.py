@@ -71,6 +71,24 @@ def test_covariance_is_rotated_with_the_box(builder, detections):
     np.testing.assert_allclose(np.diag(covariance), [0.25, 0.01, 4, *ORIENTATION_VARIANCE], atol=1e-6)
 
 
+def test_detections_in_another_frame(builder, detections):
+    # base_link 1.5 m below a forward-looking camera and 2 m behind it: axes as lidar's
+    base_T_cam = make_transform(LIDAR_TO_OPTICAL_ROTATION.T, [2.0, 0.0, 1.5])
+    first = serialized(builder.detections(detections, STAMP_NS, "base_link", base_T_cam)).detections[0]
+    center = first.bbox.center.position
+    np.testing.assert_allclose([center.x, center.y, center.z], [12, 2, 0.5], atol=1e-6)
+    np.testing.assert_allclose(rotation_of(first.bbox.center.orientation), np.eye(3), atol=1e-6)
+    covariance = first.results[0].pose.covariance.reshape(6, 6)
+    about_cam_z, about_cam_x, about_cam_y = (ORIENTATION_VARIANCE[axis] for axis in (2, 0, 1))
+    np.testing.assert_allclose(np.diag(covariance), [4, 0.25, 0.01, about_cam_z, about_cam_x, about_cam_y], atol=1e-6)
+    markers = builder.markers(detections, STAMP_NS, "base_link", colour_of, frame_T_cam=base_T_cam).markers
+    assert {marker.header.frame_id for marker in markers} == {"base_link"}
+    np.testing.assert_allclose(markers[1].pose.position.x, 12, atol=1e-6)
+    corners = np.array([[point.x, point.y, point.z] for point in markers[2].points])
+    np.testing.assert_allclose(corners.min(axis=0), [10, 1.2, -0.25], atol=1e-6)
+    assert markers[3].text == "Car 0.75 10.2 m"  # from the camera, whatever the frame
+
+
 def test_boxes_come_back(builder, detections):
     array = builder.detections(detections, STAMP_NS, "camera_optical")
     labels = labels_from_msg(array, np.linalg.inv(CAM_T_LIDAR))
