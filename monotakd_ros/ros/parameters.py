@@ -24,6 +24,7 @@ class NodeParameters(Generic[Settings]):
         node: whose parameters they are.
         kind: the dataclass.
         is_fixed: whether the node is past the point where settings that are not live may change.
+        on_change: is given settings before they hold; raises ConfigError to refuse them.
 
     Attributes:
         current: the values that hold now; another object after every change, so a reference is a snapshot.
@@ -32,8 +33,14 @@ class NodeParameters(Generic[Settings]):
         ConfigError: a value given at start is out of its limits or contradicts another one.
     """
 
-    def __init__(self, node: Node, kind: type[Settings], is_fixed: Callable[[], bool]) -> None:
-        self._is_fixed = is_fixed
+    def __init__(
+        self,
+        node: Node,
+        kind: type[Settings],
+        is_fixed: Callable[[], bool],
+        on_change: Callable[[Settings], None] = lambda settings: None,
+    ) -> None:
+        self._is_fixed, self._on_change = is_fixed, on_change
         self._known = settings_of(kind)
         given = {name: _declare(node, name, *known) for name, known in self._known.items()}
         self.current: Settings = changed(kind(), given)
@@ -47,7 +54,10 @@ class NodeParameters(Generic[Settings]):
             reason = f"{', '.join(refused)}: read when the node is configured; deactivate and clean it up first"
             return SetParametersResult(successful=False, reason=reason)
         try:
-            self.current = changed(self.current, values)
+            settings = changed(self.current, values)
+            if settings != self.current:
+                self._on_change(settings)
+            self.current = settings
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from monotakd_ros.errors import MonotakdError
 from monotakd_ros.ros.log import core_log_to
 
+LOOK_UP_S = 0.2
+"""How long a signal may wait for its turn."""
+
+
+class StopFlag:
+    """Whether somebody asked the process to end."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self, *_: Any) -> None:
+        """Ask; takes a signal handler's arguments."""
+        self.is_set = True
+
 
 def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Make a node, spin it until SIGINT, SIGTERM or shutdown, and put it away.
+    """Make a node, spin it until SIGINT, SIGTERM, shutdown or its own end, and put it away.
 
     Args:
         make_node: called once ROS is up. The node has `start() -> bool`, called before spinning (False: give up), and
-            `close()`, called whatever happened.
+            `close()`, called whatever happened, while it can still publish. `is_done`, where it has it, ends it.
         args: of the command line; None takes the process's own.
 
     Returns:
-        The exit code: 0, or 1 when the node could not start (the reason is logged).
+        The exit code: 0, or 1 when the node could not start (the reason is logged), or its `exit_code`.
     """
-    rclpy.init(args=args)
+    # rclpy's own handlers would end the context before the node can say good-bye.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node: Any = None
     try:
-        node = make_node()
-        with core_log_to(node.get_logger()):
-            return _spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
+        with signals_as_flag() as stop:
+            node = make_node()
+            with core_log_to(node.get_logger()):
+                return _spin(node, stop)
+    except ExternalShutdownException:
         return 0
     except MonotakdError as error:
-        logger = rclpy.logging.get_logger("monotakd_ros") if node is None else node.get_logger()
+        logger = get_logger("monotakd_ros") if node is None else node.get_logger()
         logger.fatal(str(error))
         return 1
     finally:
@@ -43,14 +63,27 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -
         rclpy.try_shutdown()
 
 
-def _spin(node: Any) -> int:
+@contextmanager
+def signals_as_flag() -> Iterator[StopFlag]:
+    """While inside, SIGINT and SIGTERM, however often they come, set a flag and nothing else."""
+    stop = StopFlag()
+    before = {number: signal.signal(number, stop.set) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _spin(node: Any, stop: StopFlag) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
         if not node.start():
             return 1
-        executor.spin()
-        return 0
+        while not stop.is_set and not getattr(node, "is_done", False):
+            executor.spin_once(timeout_sec=LOOK_UP_S)
+        return int(getattr(node, "exit_code", 0))
     finally:
         node.close()
         executor.shutdown()
