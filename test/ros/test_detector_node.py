@@ -1,0 +1,297 @@
+"""The detector node in a real graph, without what only a full ROS has (vision_msgs, tf2, cv_bridge)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from monotakd_ros.data.from_msg import stamp_ns_from_msg
+from monotakd_ros.detector import Detector
+from monotakd_ros.frame import Frame
+
+rclpy = pytest.importorskip("rclpy", reason="needs rclpy: `make test-ros`, or a sourced ROS 2")
+
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rcl_interfaces.srv import DescribeParameters, SetParameters  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data  # noqa: E402
+
+from monotakd_ros.ros.detector_node import DetectorNode  # noqa: E402
+
+STAMP_NS = 1_700_000_000_000_000_000
+MARKERS = "visualization_msgs/msg/MarkerArray"
+DELETE_ALL, CUBE = 3, 1
+
+
+@pytest.fixture
+def start(graph: Any, tiny_checkpoint: Path) -> Callable[..., DetectorNode]:
+    """Starts a node with parameters; active unless it is told not to start."""
+
+    def make(namespace: str = "", **parameters: Any) -> DetectorNode:
+        values = {
+            "checkpoint": str(tiny_checkpoint),
+            "device": "cpu",
+            "publish_detections": False,
+            "diagnostics_period_s": 0.1,
+            "marker_score_threshold": 0.0,
+            **parameters,
+        }
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        graph.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
+        node = DetectorNode(parameter_overrides=overrides, namespace=namespace)
+        assert node.start()
+        return graph.run(node)
+
+    return make
+
+
+def set_parameter(graph: Any, name: str, value: Any) -> str:
+    """Set a parameter from outside; returns the reason of a refusal."""
+    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+    (result,) = graph.call("/detector/set_parameters", SetParameters, request).results
+    assert result.successful == (result.reason == "")
+    return str(result.reason)
+
+
+def transition(graph: Any, number: int) -> str:
+    """Ask for a transition; returns the state after it."""
+    graph.call("/detector/change_state", ChangeState, ChangeState.Request(transition=Transition(id=number)))
+    return str(graph.call("/detector/get_state", GetState, GetState.Request()).current_state.label)
+
+
+def cubes(message: Any) -> list[Any]:
+    return [marker for marker in message.markers if marker.action != DELETE_ALL and marker.type == CUBE]
+
+
+def shown(graph: Any, heard: list[Any], picture: Any, stamp_ns: int, **camera: Any) -> Any:
+    """Send an image; returns the markers of its boxes."""
+    graph.send_camera(picture(0), stamp_ns, **camera)
+    return graph.until(
+        lambda: next((item for item in heard if stamp_ns_from_msg(item.markers[0].header.stamp) == stamp_ns), None),
+        f"markers of {stamp_ns}",
+    )
+
+
+def test_boxes_are_those_of_the_detector(
+    graph: Any, start: Any, picture: Any, tiny_checkpoint: Path, camera: Any
+) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start()
+    message = shown(graph, heard, picture, STAMP_NS, frame_id="cam_optical")
+    expected = Detector.from_checkpoint(tiny_checkpoint).detect(Frame("f", STAMP_NS, picture(0), camera))
+    assert len(cubes(message)) == len(expected) > 0
+    assert message.markers[0].action == DELETE_ALL
+    assert {marker.header.frame_id for marker in message.markers} == {"cam_optical"}
+    np.testing.assert_allclose([cube.scale.x for cube in cubes(message)], expected.boxes_lidar[:, 3], rtol=1e-6)
+
+
+def test_an_image_without_boxes_takes_the_old_ones_away(graph: Any, start: Any, picture: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start()
+    assert cubes(shown(graph, heard, picture, STAMP_NS))
+    assert set_parameter(graph, "score_threshold", 1.0) == ""
+    assert [marker.action for marker in shown(graph, heard, picture, STAMP_NS + 1).markers] == [DELETE_ALL]
+
+
+def test_the_annotated_image_is_made_for_listeners(graph: Any, start: Any, picture: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    pictures = graph.listen("annotated_image", "sensor_msgs/msg/Image")
+    start()
+    shown(graph, heard, picture, STAMP_NS)
+    (image,) = graph.until(lambda: pictures, "the annotated image")
+    drawn = np.frombuffer(image.data, np.uint8).reshape(64, 128, 3)
+    assert 0 < (drawn != picture(0)).any(axis=2).mean() < 1
+    assert stamp_ns_from_msg(image.header.stamp) == STAMP_NS
+
+
+def test_thresholds_change_while_active_and_the_rest_says_why_not(graph: Any, start: Any, picture: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start()
+    before = cubes(shown(graph, heard, picture, STAMP_NS))
+    scores = sorted(float(marker.text.split()[1]) for marker in heard[-1].markers if marker.text)
+    assert set_parameter(graph, "class_score_thresholds", [f"{name}:1.0" for name in ("Car", "Pedestrian")]) == ""
+    after = cubes(shown(graph, heard, picture, STAMP_NS + 1))
+    assert len(after) < len(before) and scores
+    assert "expected classes among" in set_parameter(graph, "class_score_thresholds", ["Tram:0.5"])
+    assert "entries like Class:0.4" in set_parameter(graph, "class_score_thresholds", ["Car"])
+    assert "out of range" in set_parameter(graph, "score_threshold", 1.5)
+    assert "deactivate and clean it up first" in set_parameter(graph, "device", "cuda")
+    assert len(cubes(shown(graph, heard, picture, STAMP_NS + 2))) == len(after)
+
+
+def test_parameters_are_described(graph: Any, start: Any) -> None:
+    start()
+    names = ["score_threshold", "image_transport"]
+    answer = graph.call("/detector/describe_parameters", DescribeParameters, DescribeParameters.Request(names=names))
+    score, transport = answer.descriptors
+    assert score.description.startswith("Lowest score") and score.floating_point_range[0].to_value == 1.0
+    assert transport.additional_constraints == "raw | compressed"
+
+
+def test_the_life_cycle(graph: Any, start: Any, picture: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start(autostart=False)
+    assert graph.until(lambda: graph.health("detector"), "diagnostics")["message"] == "unconfigured"
+    for number, state in (
+        (Transition.TRANSITION_CONFIGURE, "inactive"),
+        (Transition.TRANSITION_ACTIVATE, "active"),
+        (Transition.TRANSITION_DEACTIVATE, "inactive"),
+        (Transition.TRANSITION_CLEANUP, "unconfigured"),
+        (Transition.TRANSITION_CONFIGURE, "inactive"),
+        (Transition.TRANSITION_ACTIVATE, "active"),
+    ):
+        assert transition(graph, number) == state
+    assert cubes(shown(graph, heard, picture, STAMP_NS))
+    count = len(heard)
+    assert transition(graph, Transition.TRANSITION_DEACTIVATE) == "inactive"
+    graph.until(lambda: len(heard) > count, "a last message")
+    assert [marker.action for marker in heard[-1].markers] == [DELETE_ALL]
+    assert set_parameter(graph, "rectify", "never") != ""
+    assert transition(graph, Transition.TRANSITION_CLEANUP) == "unconfigured"
+    assert set_parameter(graph, "rectify", "never") == ""
+
+
+def test_a_missing_checkpoint_stops_at_configure_with_its_reason(graph: Any, start: Any, tmp_path: Path) -> None:
+    start(autostart=False, checkpoint=str(tmp_path / "none.pt"))
+    assert transition(graph, Transition.TRANSITION_CONFIGURE) == "unconfigured"
+    health = graph.until(
+        lambda: (found := graph.health("detector")) and found["level"] == "2" and found, "an error in the diagnostics"
+    )
+    assert "none.pt" in health["message"]
+    node = DetectorNode(parameter_overrides=[Parameter("checkpoint", value=str(tmp_path / "none.pt"))])
+    assert not node.start()
+    node.close()
+    node.destroy_node()
+
+
+def test_what_is_missing_is_named(graph: Any, start: Any) -> None:
+    try:
+        import vision_msgs  # noqa: F401
+    except ImportError:
+        start(autostart=False, publish_detections=True)
+        assert transition(graph, Transition.TRANSITION_CONFIGURE) == "unconfigured"
+        health = graph.until(
+            lambda: (found := graph.health("detector")) and found["level"] == "2" and found, "an error"
+        )
+        assert "vision_msgs" in health["message"] and "apt install" in health["message"]
+    else:
+        pytest.skip("nothing is missing here")
+
+
+def test_images_that_cannot_be_used_are_counted_and_the_next_one_goes_on(
+    graph: Any, start: Any, picture: Any, camera: Any
+) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start()
+    graph.send("camera_info", graph.make.camera_info(camera, STAMP_NS, "camera"))
+
+    def sent_and_counted(message: Any, what: str, count: int) -> str:
+        graph.send("image", message)
+        found = graph.until(
+            lambda: (found := graph.health("camera")) and found.get(what) == str(count) and found, f"{count} {what}"
+        )
+        return str(found["message"])
+
+    good = graph.make.image(picture(0), STAMP_NS, "camera")
+    good.encoding = "hologram"
+    assert "unknown encoding 'hologram'" in sent_and_counted(good, "bad", 1)
+    good.encoding, good.data = "rgb8", good.data[:100]
+    assert "truncated" in sent_and_counted(good, "bad", 2)
+    other = graph.make.image(picture(0), STAMP_NS, "rear_camera")
+    assert "'rear_camera', its CameraInfo of 'camera'" in sent_and_counted(other, "bad", 3)
+    large = graph.make.image(picture(0, (100, 100)), STAMP_NS, "camera")
+    assert "100 x 100" in sent_and_counted(large, "bad", 4)
+    assert cubes(shown(graph, heard, picture, STAMP_NS + 5))
+
+
+def test_an_image_before_any_camera_info_waits_for_nothing(graph: Any, start: Any, picture: Any) -> None:
+    start()
+    graph.send("image", graph.make.image(picture(0), STAMP_NS, "camera"))
+    found = graph.until(
+        lambda: (found := graph.health("camera")) and found.get("no camera info") == "1" and found, "a count"
+    )
+    assert found["message"] == "no CameraInfo yet on /camera_info"
+
+
+def test_old_images_are_skipped_where_that_is_asked_for(graph: Any, start: Any, picture: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start(max_image_age_s=0.5)
+    now_ns = graph.node.get_clock().now().nanoseconds
+    graph.send_camera(picture(0), now_ns - 3_000_000_000)
+    graph.until(lambda: (found := graph.health("camera")) and found.get("stale") == "1", "a stale image")
+    now_ns = graph.node.get_clock().now().nanoseconds
+    assert cubes(shown(graph, heard, picture, now_ns))
+
+
+def test_a_silent_camera_is_an_error(graph: Any, start: Any, picture: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start(no_image_warn_s=0.5)
+    found = graph.until(lambda: (found := graph.health("camera")) and found["level"] == "2" and found, "an error")
+    assert found["message"].startswith("no image so far on /image, 0 publishers")
+    shown(graph, heard, picture, STAMP_NS)
+    graph.until(lambda: (graph.health("camera") or {})["level"] != "2", "recovery")
+    found = graph.until(lambda: (found := graph.health("camera")) and found["level"] == "2" and found, "an error")
+    assert found["message"].startswith("no image for")
+
+
+def test_a_bag_that_begins_again_is_taken_from_its_beginning(graph: Any, start: Any, picture: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start()
+    shown(graph, heard, picture, STAMP_NS + 20_000_000_000)
+    assert cubes(shown(graph, heard, picture, STAMP_NS))
+    graph.until(lambda: (graph.health("camera") or {}).get("resets") == "1", "a reset")
+
+
+def test_a_changed_calibration_counts_from_then_on(graph: Any, start: Any, picture: Any, camera: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start()
+    first = cubes(shown(graph, heard, picture, STAMP_NS))
+    other = camera.from_intrinsics(140.0, 140.0, 63.0, 30.0, 128, 64)
+    second = cubes(shown(graph, heard, picture, STAMP_NS + 1, camera=other))
+    assert [cube.pose.position.z for cube in first] != [cube.pose.position.z for cube in second]
+    graph.until(lambda: (graph.health("camera") or {}).get("calibrations") == "1", "a change")
+
+
+def test_a_publisher_of_another_qos_shows(graph: Any, start: Any, picture: Any) -> None:
+    start(**{"qos_overrides./image.subscription.reliability": "reliable", "no_image_warn_s": 0.2})
+    publisher = graph.node.create_publisher(
+        type(graph.make.image(picture(0), 0, "")),
+        "image",
+        QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+    )
+    found = graph.until(
+        lambda: (found := graph.health("camera")) and "QoS" in found["message"] and found, "a QoS problem"
+    )
+    assert "qos_overrides./image.subscription.reliability" in found["message"]
+    graph.node.destroy_publisher(publisher)
+
+
+def test_several_cameras_go_through_the_network_together(graph: Any, start: Any, picture: Any) -> None:
+    heard = {name: graph.listen(f"{name}/markers", MARKERS) for name in ("front", "left")}
+    start(cameras=["front", "left"], batch_window_s=0.5)
+    for name in heard:
+        graph.send_camera(picture(0), STAMP_NS, f"{name}/", frame_id=name)
+    for name, messages in heard.items():
+        message = graph.until(
+            lambda messages=messages: next((item for item in messages if cubes(item)), None), f"boxes of {name}"
+        )
+        assert message.markers[0].header.frame_id == name
+    assert set_parameter(graph, "enabled_cameras", ["left"]) == ""
+    graph.until(lambda: (graph.health("camera front") or {}).get("message") == "disabled", "front disabled")
+    assert "expected names among" in set_parameter(graph, "enabled_cameras", ["rear"])
+    assert set_parameter(graph, "enabled_cameras", ["*"]) == ""
+    graph.until(lambda: (graph.health("camera front") or {}).get("message") != "disabled", "front enabled")
+
+
+def test_compressed_images_give_the_same_boxes(graph: Any, start: Any, picture: Any, camera: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start(image_transport="compressed")
+    graph.send("camera_info", graph.make.camera_info(camera, STAMP_NS, "camera"), qos_profile_sensor_data)
+    graph.send("image/compressed", graph.make.compressed_image(picture(0), "png", STAMP_NS, "camera"))
+    message = graph.until(lambda: next((item for item in heard if cubes(item)), None), "boxes")
+    assert stamp_ns_from_msg(message.markers[0].header.stamp) == STAMP_NS
