@@ -95,9 +95,15 @@ def test_the_wheel_holds_launch_config_rviz_models_and_the_ament_index(
             assert f"share/monotakd_ros/{path.relative_to(repository)}" in installed
 
 
-def test_every_verb_is_an_executable_for_ros2_run(wheel: zipfile.ZipFile) -> None:
+def node_scripts(repository: Path) -> list[Path]:
+    """The executables that are no verbs."""
+    return [path for path in (repository / "scripts").iterdir() if path.is_file() and path.name not in VERBS]
+
+
+def test_every_verb_and_node_is_an_executable_for_ros2_run(wheel: zipfile.ZipFile, repository: Path) -> None:
     scripts = {name: info for name, info in data_files(wheel).items() if name.startswith("lib/monotakd_ros/")}
-    assert set(scripts) == {f"lib/monotakd_ros/{verb}" for verb in VERBS}
+    names = [*VERBS, *(path.name for path in node_scripts(repository))]
+    assert set(scripts) == {f"lib/monotakd_ros/{name}" for name in names}
     for info in scripts.values():
         assert wheel.read(info).startswith(b"#!/usr/bin/env python3\n")
         assert (info.external_attr >> 16) & stat.S_IXUSR
@@ -118,6 +124,14 @@ def test_a_script_runs_its_verb(repository: Path) -> None:
 def test_each_script_names_its_own_verb(repository: Path) -> None:
     for verb in VERBS:
         assert f'main(["{verb}", *sys.argv[1:]])' in (repository / "scripts" / verb).read_text()
+
+
+def test_each_other_script_runs_the_node_of_its_name(repository: Path) -> None:
+    nodes = node_scripts(repository)
+    assert {"detector_node"} <= {path.name for path in nodes}
+    for path in nodes:
+        assert (repository / "monotakd_ros" / "ros" / f"{path.name}.py").is_file()
+        assert f"from monotakd_ros.ros.{path.name} import main" in path.read_text()
 
 
 def test_rviz_shows_the_topics_that_replay_writes(repository: Path) -> None:
