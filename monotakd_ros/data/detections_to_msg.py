@@ -90,7 +90,7 @@ class DetectionMessages(MessageBuilder):
         lifetime = self.make(
             "builtin_interfaces/msg/Duration", sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * NS_PER_S)
         )
-        markers = [self.make("visualization_msgs/msg/Marker", header=header, action=_DELETE_ALL)]
+        markers = self.no_markers(stamp_ns, frame_id).markers
         frame_T_lidar = frame_T_cam @ detections.cam_T_lidar
         corners = corners_from_boxes(detections.boxes_lidar).reshape(-1, 3)
         corners = transform_points(frame_T_lidar, corners).reshape(-1, 8, 3)
@@ -107,6 +107,14 @@ class DetectionMessages(MessageBuilder):
             top = center + rotation @ np.array([0.0, 0.0, 0.5 * size[2] + 0.4])
             markers.append(self._text(common, colour, text, top))
         return self.make("visualization_msgs/msg/MarkerArray", markers=markers)
+
+    def no_markers(self, stamp_ns: int, frame_id: str) -> Any:
+        """visualization_msgs/MarkerArray that takes all earlier markers of its topic away."""
+        header = self.header(stamp_ns, frame_id)
+        delete_all = self.make(
+            "visualization_msgs/msg/Marker", header=header, action=_DELETE_ALL, pose=self.pose(np.zeros(3), np.eye(3))
+        )
+        return self.make("visualization_msgs/msg/MarkerArray", markers=[delete_all])
 
     def _color(self, colour: Colour, alpha: float) -> Any:
         red, green, blue = (part / 255 for part in colour)

@@ -98,10 +98,7 @@ class DetectionOutputs:
     def clear(self, stamp_ns: int, frame_id: str) -> None:
         """Take all markers away."""
         if self._markers is not None:
-            delete_all = self._messages.make(
-                "visualization_msgs/msg/Marker", header=self._messages.header(stamp_ns, frame_id), action=3
-            )
-            self._markers.publish(self._messages.make("visualization_msgs/msg/MarkerArray", markers=[delete_all]))
+            self._markers.publish(self._messages.no_markers(stamp_ns, frame_id))
 
     def close(self) -> None:
         """Give the publishers back."""
