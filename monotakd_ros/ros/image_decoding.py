@@ -62,7 +62,8 @@ def _bridge_decoder() -> Decode:
             image = np.ascontiguousarray(convert(message, "rgb8"))
         except Exception:  # OpenCV's, numpy's and cv_bridge's own kinds: our decoder says what is wrong, or copes
             return image_from_msg(message, where)
-        return image if image.size else image_from_msg(message, where)
+        whole = image.size > 0 and (compressed or image.shape == (message.height, message.width, 3))
+        return image if whole else image_from_msg(message, where)
 
     return decode
 
