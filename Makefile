@@ -1,6 +1,7 @@
 # Two commands matter: `make demo` shows the package at work, `make test` checks it. Both set up what they need.
 
 VENV ?= .venv
+ROS_VENV ?= $(VENV)-ros
 OUT ?= demo_output
 PYTEST_ARGS ?=
 TEST_JOBS ?= auto
@@ -8,11 +9,12 @@ export PYTHON PIP_ARGS
 
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
+ROS_STAMP := $(ROS_VENV)/.installed
 
-.PHONY: help setup demo test lint check clean
+.PHONY: help setup demo test test-ros lint check clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(STAMP) ## Make .venv with everything in it
 
@@ -27,6 +29,14 @@ demo: $(STAMP) ## Simulate a drive, detect, compare with the truth, draw picture
 test: $(STAMP) ## Run the tests, on all cores (PYTEST_ARGS="-k name", TEST_JOBS=0 for one after the other)
 	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
+# The absolute path: these wheels start Python anew by the name it was called with.
+test-ros: $(ROS_STAMP) ## Run the nodes' tests in a real ROS graph, with rclpy from wheels in .venv-ros
+	@$(abspath $(ROS_VENV))/bin/python -m pytest test/ros $(PYTEST_ARGS)
+
+$(ROS_STAMP): $(STAMP) tools/setup_ros_environment.sh
+	@tools/setup_ros_environment.sh $(ROS_VENV) $(VENV)
+	@touch $@
+
 lint: $(STAMP) ## Check style and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -34,5 +44,5 @@ lint: $(STAMP) ## Check style and formatting
 check: lint test ## What CI runs: lint, import walls, tests
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) build install log demo_output .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(ROS_VENV) build install log demo_output .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
