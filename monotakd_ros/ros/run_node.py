@@ -43,14 +43,18 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -
     Returns:
         The exit code: 0, or 1 when the node could not start (the reason is logged), or its `exit_code`.
     """
+    with signals_as_flag() as stop:
+        return _run(make_node, args, stop)
+
+
+def _run(make_node: Callable[[], Node], args: Sequence[str] | None, stop: StopFlag) -> int:
     # rclpy's own handlers would end the context before the node can say good-bye.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node: Any = None
     try:
-        with signals_as_flag() as stop:
-            node = make_node()
-            with core_log_to(node.get_logger()):
-                return _spin(node, stop)
+        node = make_node()
+        with core_log_to(node.get_logger()):
+            return _spin(node, stop)
     except ExternalShutdownException:
         return 0
     except MonotakdError as error:
@@ -91,4 +95,7 @@ def _spin(node: Any, stop: StopFlag) -> int:
 
 def main_of(make_node: Callable[[], Node]) -> None:
     """Run a node and leave the process with its exit code."""
-    sys.exit(run_node(make_node))
+    code = run_node(make_node)
+    # A terminal and `ros2 launch` may both pass one Ctrl-C on; the second meets the interpreter at its end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)

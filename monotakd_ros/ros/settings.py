@@ -120,7 +120,7 @@ def reference_table(kind: type) -> str:
 
 def commented_yaml(kind: type, node_name: str) -> str:
     """The parameters of a settings dataclass as a ROS parameter file, all at their defaults, each with its comment."""
-    lines = [f"/**/{node_name}:", "  ros__parameters:"]
+    lines = [f"# Parameters of {node_name}, whatever name and namespace it is given.", "/**:", "  ros__parameters:"]
     for name, (described, default) in settings_of(kind).items():
         notes = [described.text, *([f"Allowed: {described.limits}."] if described.limits else [])]
         notes += ["May change while the node runs."] if described.live else []

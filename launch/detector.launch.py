@@ -1,0 +1,168 @@
+"""Detects 3D boxes in live images and shows them.
+
+    ros2 launch monotakd_ros detector.launch.py image:=/camera/image_rect camera_info:=/camera/camera_info
+
+An argument that is left empty leaves its parameter as the params file says. To be included in other launch files as
+well; the node is Python, which component containers cannot load: several cameras share one process by `cameras`.
+"""
+
+import os
+import shutil
+
+from launch import LaunchContext, LaunchDescription, SomeSubstitutionsType
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+VIEW = "detector_view"
+"""The frame that `detector_view` adds at the camera: x forward, z up."""
+
+
+def argument(
+    name: str, description: str, default: SomeSubstitutionsType = "", choices: list[str] | None = None
+) -> DeclareLaunchArgument:
+    """One launch argument; `choices` besides the default."""
+    allowed = None if choices is None else list(dict.fromkeys([default, *choices]))
+    return DeclareLaunchArgument(name, default_value=default, choices=allowed, description=description)
+
+
+def shipped(name: str) -> PathJoinSubstitution:
+    """A file of our config folder."""
+    return PathJoinSubstitution([FindPackageShare("monotakd_ros"), "config", name])
+
+
+YES_NO = ["true", "false"]
+ARGUMENTS = [
+    argument("image", "Topic of the images; of compressed ones without /compressed. Empty: image."),
+    argument("camera_info", "Topic of their CameraInfo; empty: camera_info beside the image topic."),
+    argument("cameras", "Several cameras: their namespaces, as front,left; image and camera_info are names in these."),
+    argument("namespace", "Namespace of the node and of what it publishes."),
+    argument("node_name", "Name of the node.", "detector"),
+    argument("checkpoint", "Weights file; empty: as in the params file, where empty means the shipped one."),
+    argument("device", "Where the network runs: auto, cpu, cuda or cuda:N."),
+    argument("params_file", "ROS parameter file, such as a copy of config/detector.yaml.", shipped("detector.yaml")),
+    argument("output_frame", "tf frame of the published boxes, such as base_link; empty: the image's."),
+    argument("lidar_frame", "tf frame of a LiDAR beside the camera, which tells how the camera is tilted."),
+    argument("publish_merged", "Several cameras: what they see together as one list in output_frame.", choices=YES_NO),
+    argument("image_transport", "How images come.", choices=["raw", "compressed"]),
+    argument("image_reliability", "Reliability of the image subscription.", choices=["best_effort", "reliable"]),
+    argument("autostart", "Whether the node configures and activates itself.", choices=YES_NO),
+    argument("respawn", "Whether the node is started again when it ends.", "false", YES_NO),
+    argument("respawn_delay", "Seconds before that.", "2.0"),
+    argument("rviz", "Whether RViz opens; auto: where it is installed and there is a display.", "auto", YES_NO),
+    argument("rviz_config", "What RViz shows.", shipped("detector.rviz")),
+    argument("fixed_frame", "RViz's fixed frame; empty: output_frame, else a frame that is added at the camera."),
+    argument("points", "Topic of a point cloud that RViz shows as well.", "/lidar/points"),
+    argument("use_sim_time", "Whether time comes from /clock, as from `ros2 bag play --clock`.", "false", YES_NO),
+    argument("log_level", "What the node tells.", "info", ["debug", "warn", "error", "fatal"]),
+]
+GIVEN = ("checkpoint", "device", "output_frame", "lidar_frame", "image_transport")
+SWITCHES = ("autostart", "publish_merged")
+"""Arguments that are parameters of the node, where they are not empty."""
+
+
+def nodes(context: LaunchContext) -> list[Node]:
+    """What the arguments ask for."""
+    value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
+    cameras = [name.strip() for name in value["cameras"].split(",") if name.strip()]
+    remappings = [pair for camera in cameras or [""] for pair in input_remappings(camera, value)]
+    made = [detector(value, cameras, remappings)]
+    if wants_rviz(value["rviz"]):
+        frame = value["fixed_frame"] or value["output_frame"] or VIEW
+        made += [view_frame(value, cameras, remappings), rviz(value, cameras, frame)]
+    return made
+
+
+def input_remappings(camera: str, value: dict[str, str]) -> list[tuple[str, str]]:
+    """From the names that the node uses to those that were given."""
+    image = value["image"]
+    info = value["camera_info"] or (f"{image.rpartition('/')[0]}/camera_info" if "/" in image else "")
+    prefix = f"{camera}/" if camera else ""
+    return [
+        (prefix + name, prefix + to.lstrip("/") if camera else to)
+        for name, to in (("image", image), ("camera_info", info))
+        if to
+    ]
+
+
+def detector(value: dict[str, str], cameras: list[str], remappings: list[tuple[str, str]]) -> Node:
+    """The detector node."""
+    overrides = {name: value[name] for name in GIVEN if value[name]}
+    overrides |= {name: value[name] == "true" for name in SWITCHES if value[name]}
+    if value["image_reliability"]:
+        overrides |= {reliability_of(topic, value): value["image_reliability"] for topic in images(cameras, value)}
+    if cameras:
+        overrides["cameras"] = cameras
+    if value["use_sim_time"] == "true":
+        overrides["use_sim_time"] = True
+    logger = ".".join(part for part in (*value["namespace"].split("/"), value["node_name"]) if part)
+    return Node(
+        package="monotakd_ros",
+        executable="detector_node",
+        name=value["node_name"],
+        namespace=value["namespace"],
+        parameters=[*filter(None, [value["params_file"]]), *filter(None, [overrides])],
+        remappings=remappings,
+        ros_arguments=["--log-level", f"{logger}:={value['log_level']}"],
+        respawn=value["respawn"] == "true",
+        respawn_delay=float(value["respawn_delay"]),
+        output="screen",
+        emulate_tty=True,
+    )
+
+
+def images(cameras: list[str], value: dict[str, str]) -> list[str]:
+    """The image topics, not resolved."""
+    prefixes = [f"{camera}/" for camera in cameras] or [""]
+    return [dict(input_remappings(prefix[:-1], value)).get(f"{prefix}image", f"{prefix}image") for prefix in prefixes]
+
+
+def reliability_of(topic: str, value: dict[str, str]) -> str:
+    """The parameter that holds the reliability of an image topic's subscription."""
+    base = topic if topic.startswith("/") else f"/{value['namespace'].strip('/')}/{topic}".replace("//", "/")
+    compressed = "/compressed" if value["image_transport"] == "compressed" else ""
+    return f"qos_overrides.{base}{compressed}.subscription.reliability"
+
+
+def wants_rviz(choice: str) -> bool:
+    """Whether RViz opens."""
+    if choice != "auto":
+        return choice == "true"
+    return shutil.which("rviz2") is not None and any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def view_frame(value: dict[str, str], cameras: list[str], remappings: list[tuple[str, str]]) -> Node:
+    """The node that adds the frame for RViz, at the first camera."""
+    first = f"{cameras[0]}/camera_info" if cameras else "camera_info"
+    topic = dict(remappings).get(first, first)
+    return Node(
+        package="monotakd_ros",
+        executable="detector_view",
+        namespace=value["namespace"],
+        remappings=[("camera_info", topic)] if topic != "camera_info" else [],
+        output="screen",
+    )
+
+
+def rviz(value: dict[str, str], cameras: list[str], frame: str) -> Node:
+    """RViz in the node's namespace. Of several cameras it shows the first one's image, and what they see together."""
+    remappings = [("/lidar/points", value["points"])]
+    if cameras:
+        remappings.append(("annotated_image", f"{cameras[0]}/annotated_image"))
+        if value["publish_merged"] != "true":
+            remappings.append(("markers", f"{cameras[0]}/markers"))
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=value["namespace"],
+        arguments=["-d", value["rviz_config"], "-f", frame],
+        remappings=remappings,
+        parameters=[{"use_sim_time": value["use_sim_time"] == "true"}],
+        output="log",
+    )
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Called by `ros2 launch`."""
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=nodes)])
