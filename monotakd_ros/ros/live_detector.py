@@ -87,8 +87,12 @@ class LiveDetector:
             on_failure=self._failed,
         )
         self._worker.start()
-        self._announce(self._parameters.current)
-        self.follow(self._parameters.current)
+        try:
+            self._announce(self._parameters.current)
+            self.follow(self._parameters.current)
+        except BaseException:
+            self.deactivate()
+            raise
 
     def deactivate(self) -> None:
         """Stop listening and working, and take the markers away."""

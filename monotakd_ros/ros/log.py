@@ -20,7 +20,7 @@ class NodeLogHandler(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = f"{record.name.removeprefix('monotakd_ros.')}: {record.getMessage()}"
+        text = f"{record.name.removeprefix('monotakd_ros.')}: {self.format(record)}"  # with its traceback, if any
         # rclpy keys its rules by the calling line and refuses another level there, so each level has a line.
         if record.levelno >= logging.ERROR:
             self._logger.error(text)
