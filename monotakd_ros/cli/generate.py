@@ -18,11 +18,11 @@ from monotakd_ros.cli.view import preview_bag
 from monotakd_ros.config_file import load_settings
 from monotakd_ros.errors import ConfigError, MonotakdError
 from monotakd_ros.generation.generate import Engine, GenerationRequest, GenerationResult, bound_by, generate
-from monotakd_ros.generation.local_engine import run_here, run_in_processes
+from monotakd_ros.generation.local_engine import local_engine
 from monotakd_ros.generation.ray_engine import import_ray, run_on_ray
 from monotakd_ros.generation.runner import Busy, RunnerSettings
 from monotakd_ros.generation.segments import Segment
-from monotakd_ros.generation.settings import FeatureOf, GenerationSettings, SelectionSettings, SetFormat
+from monotakd_ros.generation.settings import ALL_FRAMES, FeatureOf, GenerationSettings, SetFormat
 from monotakd_ros.preview.bag import require_free
 from monotakd_ros.preview.source import BoxedSource
 from monotakd_ros.provenance import usable_cores
@@ -145,9 +145,7 @@ def settings_of(args: argparse.Namespace) -> GenerationSettings:
     settings = GenerationSettings() if args.config is None else load_settings(GenerationSettings, args.config)
     selection = settings.selection
     if args.all_frames:
-        selection = SelectionSettings(
-            max_rate_hz=0, min_motion_m=0, min_turn_deg=0, min_novelty=0, min_points=0, one_image_per_cloud=False
-        )
+        selection = ALL_FRAMES
     if args.max_rate is not None:
         selection = replace(selection, max_rate_hz=args.max_rate)
     features = settings.features if args.features is None else tuple(dict.fromkeys(args.features))
@@ -155,18 +153,14 @@ def settings_of(args: argparse.Namespace) -> GenerationSettings:
 
 
 def engine_of(name: str, jobs: int, address: str | None) -> Engine:
-    """Segments in this process, in several, or on a cluster."""
+    """Segments on this machine, or on a cluster."""
 
     def run_segments(
         settings: RunnerSettings, segments: Sequence[Segment], on_image: Callable[[int], None]
     ) -> Iterator[tuple[Segment, Busy | MonotakdError]]:
-        if name == "ray":
-            return run_on_ray(settings, segments, jobs, address, on_image)
-        if jobs == 1 or len(segments) == 1:
-            return run_here(settings, segments, on_image)
-        return run_in_processes(settings, segments, jobs, on_image)
+        return run_on_ray(settings, segments, jobs, address, on_image)
 
-    return run_segments
+    return run_segments if name == "ray" else local_engine(jobs)
 
 
 def report(out: Path, result: GenerationResult, jobs: int) -> int:

@@ -87,10 +87,10 @@ class BagGeometry:
             cam_T_lidar = self._refined(cam_T_lidar, text.cam_T_lidar, "camera and LiDAR")
             world_T_lidar = self._refined(world_T_lidar, text.world_T_lidar, "world and LiDAR")
         cam_T_lidar = cam_T_lidar if calibrated is None else calibrated
-        if cam_T_lidar is not None and not _has_z_up(cam_T_lidar):
+        placement = placement_of(lidar_frame or "lidar", cam_T_lidar, world_T_lidar)
+        if placement.lidar_T_cloud is not None:
             self.warn_once(f"{lidar_frame} has no upright z axis: its points are moved to a virtual LiDAR frame")
-            return _virtual_lidar(cam_T_lidar, world_T_lidar)
-        return Placement(lidar_frame or "lidar", cam_T_lidar, world_T_lidar)
+        return placement
 
     def warn_once(self, text: str) -> None:
         """Log a warning about this bag, the first time only."""
@@ -107,13 +107,16 @@ class BagGeometry:
         return from_tf
 
 
-def _has_z_up(cam_T_lidar: np.ndarray) -> bool:
-    """Whether the lidar's z axis points up in the image (cam's y points down), give or take 60 degrees."""
-    return bool(cam_T_lidar[1, 2] < -0.5)
-
-
-def _virtual_lidar(cam_T_cloud: np.ndarray, world_T_cloud: np.ndarray | None) -> Placement:
+def placement_of(cloud_frame: str, cam_T_cloud: np.ndarray | None, world_T_cloud: np.ndarray | None) -> Placement:
+    """Where a cloud's frame (4, 4 each) puts the `lidar` frame: there, or, without z up, at a virtual LiDAR."""
+    if cam_T_cloud is None or _has_z_up(cam_T_cloud):
+        return Placement(cloud_frame, cam_T_cloud, world_T_cloud)
     cam_T_lidar = nominal_cam_T_lidar()
     lidar_T_cloud = np.linalg.inv(cam_T_lidar) @ cam_T_cloud
     world_T_lidar = None if world_T_cloud is None else world_T_cloud @ np.linalg.inv(lidar_T_cloud)
     return Placement(VIRTUAL_LIDAR_FRAME, cam_T_lidar, world_T_lidar, lidar_T_cloud)
+
+
+def _has_z_up(cam_T_lidar: np.ndarray) -> bool:
+    """Whether the lidar's z axis points up in the image (cam's y points down), give or take 60 degrees."""
+    return bool(cam_T_lidar[1, 2] < -0.5)

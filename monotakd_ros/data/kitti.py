@@ -102,17 +102,7 @@ class KittiFolder:
         """Read one frame; see `FramesByName`, and `frames` for what else it raises."""
         if name not in self._images:
             raise FrameError(f"{self._subset / 'image_2'}: no frame {name!r}")
-        image = read_image(self._images[name])
-        img_P_cam, cam_T_lidar = read_calibration(self._subset / "calib" / f"{name}.txt")
-        record = self._records[name]
-        points_lidar = read_velodyne(self._subset / "velodyne" / f"{name}.bin")
-        if points_lidar is not None and cam_T_lidar is None:
-            raise CalibrationError(f"{self._subset / 'calib' / f'{name}.txt'}: no Tr_velo_to_cam, but a cloud is there")
-        label_path = self._subset / "label_2" / f"{name}.txt"
-        if cam_T_lidar is None and label_path.exists():
-            cam_T_lidar = nominal_cam_T_lidar()
-        labels = read_labels(label_path, cam_T_lidar)
-        return recorded_frame(name, image, (img_P_cam, cam_T_lidar), points_lidar, labels, record)
+        return read_frame(self._subset, self._images[name], self._records[name])
 
     def _listed(self, split: str, images: dict[str, Path]) -> list[str]:
         path = self._root / "ImageSets" / f"{split}.txt"
@@ -134,6 +124,30 @@ class KittiFolder:
                 f"{self._subset / 'calib' / f'{missing[0]}.txt'}: no calibration for this image "
                 f"({len(missing)} of {len(names)} images have none)"
             )
+
+
+def read_frame(subset: Path, image_path: Path, record: FrameRecord) -> Frame:
+    """Read one frame of a KITTI folder.
+
+    Args:
+        subset: the folder that holds `image_2`.
+        image_path: of the frame's image, which names it.
+        record: what `frames.csv` says of it.
+
+    Raises:
+        FrameError, CalibrationError, LabelError: as `KittiFolder.frames`.
+    """
+    name = image_path.stem
+    image = read_image(image_path)
+    img_P_cam, cam_T_lidar = read_calibration(subset / "calib" / f"{name}.txt")
+    points_lidar = read_velodyne(subset / "velodyne" / f"{name}.bin")
+    if points_lidar is not None and cam_T_lidar is None:
+        raise CalibrationError(f"{subset / 'calib' / f'{name}.txt'}: no Tr_velo_to_cam, but a cloud is there")
+    label_path = subset / "label_2" / f"{name}.txt"
+    if cam_T_lidar is None and label_path.exists():
+        cam_T_lidar = nominal_cam_T_lidar()
+    labels = read_labels(label_path, cam_T_lidar)
+    return recorded_frame(name, image, (img_P_cam, cam_T_lidar), points_lidar, labels, record)
 
 
 def recorded_frame(

@@ -86,19 +86,22 @@ class MessageBuilder:
             p=projection.ravel(),
         )
 
-    def point_cloud(self, points_lidar: np.ndarray, stamp_ns: int, frame_id: str) -> Any:
-        """sensor_msgs/PointCloud2 of (N, 4) float32 x, y, z, intensity."""
-        points = np.ascontiguousarray(points_lidar, dtype="<f4")
-        fields = [
+    def point_fields(self) -> list[Any]:
+        """The sensor_msgs/PointField of `point_cloud`."""
+        return [
             self.make("sensor_msgs/msg/PointField", name=name, offset=4 * index, datatype=FLOAT32, count=1)
             for index, name in enumerate(POINT_FIELDS)
         ]
+
+    def point_cloud(self, points_lidar: np.ndarray, stamp_ns: int, frame_id: str) -> Any:
+        """sensor_msgs/PointCloud2 of (N, 4) float32 x, y, z, intensity."""
+        points = np.ascontiguousarray(points_lidar, dtype="<f4")
         return self.make(
             "sensor_msgs/msg/PointCloud2",
             header=self.header(stamp_ns, frame_id),
             height=1,
             width=len(points),
-            fields=fields,
+            fields=self.point_fields(),
             is_bigendian=False,
             point_step=16,
             row_step=16 * len(points),

@@ -24,7 +24,11 @@ MAIN_SHARE = 0.5
 
 
 class Engine(Protocol):
-    """Works on segments somewhere; yields each with its times or its recording's error."""
+    """Works on segments somewhere; yields each with its times or its recording's error.
+
+    `on_image` is told of every image that was looked at. What it raises, other than an
+    error of a recording, ends the work.
+    """
 
     def __call__(
         self, settings: RunnerSettings, segments: Sequence[Segment], on_image: Callable[[int], None]

@@ -1,6 +1,7 @@
 """Segments on the cores of one machine: in this process, or in several that each hold the networks.
 
 A worker that dies (out of memory, killed) takes its segment with it; the segment is given to another one, a few times.
+Whoever is told of images may also wait, which holds the work up, or raise, which ends it.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 
 from monotakd_ros.errors import MonotakdError, OutputError, SourceError
 from monotakd_ros.generation.runner import Busy, RunnerSettings, SegmentRunner
@@ -21,10 +23,26 @@ logger = logging.getLogger(__name__)
 MAX_DEATHS = 3
 """How often workers may die before it is taken for a fault that will not go away."""
 
+_POLL_S = 0.2
+"""How often, while workers are busy, it is asked whether to go on."""
+
 _runner: SegmentRunner | None = None
 """Of a worker process; set once when it starts."""
 
 Outcome = tuple[Segment, Busy | MonotakdError]
+
+
+def local_engine(jobs: int) -> Callable[[RunnerSettings, Sequence[Segment], Callable[[int], None]], Iterator[Outcome]]:
+    """The engine of this machine: `jobs` processes, or this one where one is enough."""
+
+    def run(
+        settings: RunnerSettings, segments: Sequence[Segment], on_image: Callable[[int], None]
+    ) -> Iterator[Outcome]:
+        if jobs == 1 or len(segments) == 1:
+            return run_here(settings, segments, on_image)
+        return run_in_processes(settings, segments, jobs, on_image)
+
+    return run
 
 
 def run_here(
@@ -50,6 +68,8 @@ def run_in_processes(
 ) -> Iterator[Outcome]:
     """As `run_here`, in `jobs` processes; segments come, and their images are told, as they are done.
 
+    In between it tells of 0 images. While that waits, the workers get no further segment; when it raises, they end.
+
     Raises:
         OutputError: the set cannot be written.
         SourceError: workers keep dying.
@@ -58,7 +78,7 @@ def run_in_processes(
     deaths = 0
     while open_segments:
         try:
-            for segment, outcome in _one_pool(settings, list(open_segments.values()), jobs):
+            for segment, outcome in _one_pool(settings, list(open_segments.values()), jobs, on_image):
                 del open_segments[segment.key]
                 on_image(len(segment))
                 yield segment, outcome
@@ -72,13 +92,20 @@ def run_in_processes(
             logger.warning("a worker died; its segment is begun again (%d left)", len(open_segments))
 
 
-def _one_pool(settings: RunnerSettings, segments: list[Segment], jobs: int) -> Iterator[Outcome]:
+def _one_pool(
+    settings: RunnerSettings, segments: list[Segment], jobs: int, on_image: Callable[[int], None]
+) -> Iterator[Outcome]:
     context = multiprocessing.get_context("spawn")  # forked processes and torch's threads do not go together
     pool = ProcessPoolExecutor(min(jobs, len(segments)), context, _begin_worker, (settings,))
+    coming = iter(segments)
+    waiting: dict[Future[Busy], Segment] = {}
     try:
-        waiting: dict[Future[Busy], Segment] = {pool.submit(_work, segment): segment for segment in segments}
-        while waiting:
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        while True:
+            waiting |= {pool.submit(_work, segment): segment for segment in islice(coming, jobs - len(waiting))}
+            if not waiting:
+                return
+            done, _ = wait(waiting, _POLL_S, FIRST_COMPLETED)
+            on_image(0)
             for future in done:
                 segment = waiting.pop(future)
                 yield segment, _outcome(future)

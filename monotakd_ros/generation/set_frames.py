@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Protocol
 
 import numpy as np
 
-from monotakd_ros.data.kitti import KittiFolder, read_labels
+from monotakd_ros.data.kitti import KittiFolder, read_frame, read_labels
 from monotakd_ros.data.kitti_text import labels_from_text
-from monotakd_ros.data.tar_shards import TarShards, find_shards, frame_from_members, shard_members
-from monotakd_ros.errors import FrameError, SourceError
+from monotakd_ros.data.tar_shards import TarShards, find_shards, frame_from_members, record_from_json, shard_members
+from monotakd_ros.errors import FrameError, MonotakdError, SourceError
 from monotakd_ros.frame import UNCERTAIN, BoxedFrame, BoxKind, Frame, Labels3D
-from monotakd_ros.generation.set_folder import SET_FILE
+from monotakd_ros.generation.set_folder import FRAME_DIR, SET_FILE
+
+logger = logging.getLogger(__name__)
 
 BOX_FOLDERS: Mapping[BoxKind, str] = MappingProxyType(
     {"teacher": "teacher", "assistant": "assistant", "truth": "truth"}
@@ -80,12 +83,7 @@ class KittiSet:
             FrameError: there is none of this name, or its image or cloud is bad.
             LabelError: a file with boxes is malformed.
         """
-        frame = self._folder.frame(name)
-        others = {
-            kind: read_labels(self.root / folder / f"{name}.txt", frame.cam_T_lidar)
-            for kind, folder in BOX_FOLDERS.items()
-        }
-        return boxed_frame(frame, {kind: boxes for kind, boxes in others.items() if boxes is not None})
+        return _with_other_boxes(self.root, self._folder.frame(name))
 
 
 class TarSet:
@@ -106,6 +104,59 @@ class TarSet:
                 if index in wanted:
                     yield _from_members(name, members, str(shard))
                 index += 1
+
+
+class NewestFrame:
+    """Looks into a set while it is being made.
+
+    Args:
+        root: of the set; need not exist yet.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen: set[str] = set()
+
+    def read(self) -> BoxedFrame | None:
+        """The last by name of the frames that are whole since the last call; None without one, or when it is bad.
+
+        Of tar shards, which are whole when their segment is done, the first frame of the newest.
+        """
+        shards = find_shards(self._root)
+        records = self._root / FRAME_DIR
+        names = {path.name for path in shards or (records.iterdir() if records.is_dir() else ())}
+        new = {name for name in names - self._seen if not name.startswith(".")}  # others have no name of their own yet
+        self._seen = names
+        if not new:
+            return None
+        try:
+            return self._first_of(next(path for path in shards if path.name == max(new))) if shards else self._made(new)
+        except MonotakdError as error:
+            logger.debug("no preview: %s", error)
+            return None
+
+    def _made(self, records: Collection[str]) -> BoxedFrame:
+        name = Path(max(records)).stem
+        path = self._root / FRAME_DIR / f"{name}.json"
+        record = record_from_json(path.read_bytes(), str(path))
+        subset = self._root / "training"
+        image_path = next(iter((subset / "image_2").glob(f"{name}.*")))
+        return _with_other_boxes(self._root, read_frame(subset, image_path, record))
+
+    def _first_of(self, shard: Path) -> BoxedFrame | None:
+        for name, members in shard_members(shard):
+            boxed = _from_members(name, members, str(shard))
+            return None if isinstance(boxed, FrameError) else boxed
+        return None
+
+
+def _with_other_boxes(root: Path, frame: Frame) -> BoxedFrame:
+    """A frame of a KITTI set with the boxes that lie beside its labels."""
+    others = {
+        kind: read_labels(root / folder / f"{frame.name}.txt", frame.cam_T_lidar)
+        for kind, folder in BOX_FOLDERS.items()
+    }
+    return boxed_frame(frame, {kind: boxes for kind, boxes in others.items() if boxes is not None})
 
 
 def boxed_frame(frame: Frame, others: Mapping[BoxKind, Labels3D] = MappingProxyType({})) -> BoxedFrame:

@@ -36,6 +36,12 @@ class SelectionSettings:
             require(value >= 0, f"selection.{name} must be >= 0, got {value}")
 
 
+ALL_FRAMES = SelectionSettings(
+    max_rate_hz=0, min_motion_m=0, min_turn_deg=0, min_novelty=0, min_points=0, one_image_per_cloud=False
+)
+"""Leaves out none that could be used."""
+
+
 @dataclass(frozen=True)
 class CleaningSettings:
     """Which of the teacher's boxes become labels, which are uncertain (learned from in neither way), which go."""

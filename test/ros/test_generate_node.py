@@ -1,0 +1,223 @@
+"""`generate_node` in a real graph: with rclpy alone, and, where they are, with a full ROS's parts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from monotakd_ros.data.from_msg import image_from_msg, points_from_msg, stamp_ns_from_msg
+from monotakd_ros.data.kitti_text import calibration_text
+from monotakd_ros.data.source import open_source
+from monotakd_ros.geometry.transforms import invert_transform, nominal_cam_T_lidar
+
+rclpy = pytest.importorskip("rclpy", reason="needs rclpy: `make test-ros`, or a sourced ROS 2")
+
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
+
+from monotakd_ros.ros.generate_node import GenerateNode  # noqa: E402
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+MARKERS = "visualization_msgs/msg/MarkerArray"
+KEEP_ALL = "selection: {max_rate_hz: 0, min_motion_m: 0, min_novelty: 0, min_points: 1}\nsegment_s: 0.3\n"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread: None) -> None:
+    """Networks run here."""
+
+
+@pytest.fixture
+def start(graph: Any, networks: dict[str, Path], tmp_path: Path) -> Callable[..., GenerateNode]:
+    """Starts the node with parameters, into `tmp_path / out`."""
+    config = tmp_path / "settings.yaml"
+    config.write_text(KEEP_ALL)
+
+    def make(**parameters: Any) -> GenerateNode:
+        values = {
+            "out": str(tmp_path / "out"),
+            "config": str(config),
+            "jobs": 1,
+            "preview_rate_hz": 100.0,
+            **parameters,
+        }
+        if values.get("mode") != "live":
+            values.setdefault("teacher", str(networks["teacher"]))
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        graph.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
+        node = GenerateNode(parameter_overrides=overrides)
+        assert node.start()
+        return graph.run(node)
+
+    return make
+
+
+def stamp_of(message: Any) -> int:
+    return stamp_ns_from_msg(message.header.stamp)
+
+
+def test_a_recording_becomes_a_set(graph: Any, start: Any, drive: Path, make_frame: Any, tmp_path: Path) -> None:
+    images = graph.listen("/generate/image", "sensor_msgs/msg/Image", LATCHED)
+    clouds = graph.listen("/generate/points", "sensor_msgs/msg/PointCloud2", LATCHED)
+    markers = graph.listen("/generate/teacher/markers", MARKERS, LATCHED)
+    progress = graph.listen("/generate/progress", "std_msgs/msg/Float32")
+    node = start(recordings=[str(drive)])
+    graph.until(lambda: node.is_done, "the end")
+    graph.until(lambda: images and clouds and markers, "previews")
+    health = graph.until(lambda: (graph.health("recordings") or {}).get("message") == "done: 10 frames", "diagnostics")
+    health = graph.health("recordings")
+    assert (node.exit_code, health["level"], health["frames"]) == (0, "0", "10")
+    graph.until(lambda: progress and progress[-1].data == 1.0, "progress")
+    assert len(open_source(tmp_path / "out")) == 10
+    recorded = {make_frame(index).stamp_ns: make_frame(index) for index in range(10)}
+    np.testing.assert_array_equal(image_from_msg(images[0], ""), recorded[stamp_of(images[0])].image)
+    rows = {row.tobytes() for row in recorded[stamp_of(clouds[0])].points_lidar}
+    shown = points_from_msg(clouds[0], "")
+    assert len(shown) and all(row.tobytes() in rows for row in shown) and clouds[0].header.frame_id == "lidar"
+    assert markers[0].markers[0].action == 3 and len(markers[0].markers) > 1
+
+
+def test_nothing_is_made_for_nobody(start: Any, graph: Any, drive: Path, monkeypatch: Any) -> None:
+    node = start(recordings=[str(drive)])
+    monkeypatch.setattr(node._previews, "publish", lambda boxed: pytest.fail("nobody listens"))
+    monkeypatch.setattr(node._run, "preview", lambda: pytest.fail("nobody listens"))
+    graph.until(lambda: node.is_done, "the end")
+
+
+def test_what_cannot_begin_says_why(graph: Any, caplog: Any) -> None:
+    node = GenerateNode(parameter_overrides=[Parameter("out", value="set")])
+    assert not node.start()
+    node.close()
+    node.destroy_node()
+
+
+@pytest.fixture
+def drive_live(graph: Any, make_frame: Any) -> Callable[..., None]:
+    """Sends frames as a vehicle does, each until it is recorded: subscriptions may be new."""
+
+    def send(indices: Iterable[int], recorded: Callable[[], int]) -> None:
+        for index in indices:
+            frame, before = make_frame(index), recorded()
+            deadline = time.monotonic() + 20
+            while recorded() == before:
+                assert time.monotonic() < deadline, f"frame {index} is not recorded"
+                graph.send("camera_info", graph.make.camera_info(frame.camera, frame.stamp_ns, "camera"))
+                graph.send("points", graph.make.point_cloud(frame.points_lidar, frame.stamp_ns, "lidar"))
+                graph.send("image", graph.make.image(frame.image, frame.stamp_ns, "camera"))
+                time.sleep(0.3)
+
+    return send
+
+
+@pytest.fixture
+def calibration(tmp_path: Path, make_frame: Any) -> str:
+    path = tmp_path / "calib.txt"
+    path.write_text(calibration_text(make_frame(0).camera.img_P_cam, nominal_cam_T_lidar()))
+    return str(path)
+
+
+def test_a_drive_is_recorded_while_it_happens(
+    graph: Any, start: Any, drive_live: Any, calibration: str, make_frame: Any, tmp_path: Path
+) -> None:
+    node = start(mode="live", calibration=calibration, world_frame="")
+    drive_live(range(4), lambda: node._run._recorder.kept)
+    assert graph.until(lambda: (graph.health("live") or {}).get("message") == "recording", "diagnostics")
+    node.close()
+    source = open_source(tmp_path / "out" / "parts" / "part_000000")
+    frames = list(source.frames())
+    assert [frame.stamp_ns for frame in frames] == [make_frame(index).stamp_ns for index in range(4)]
+    for index, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame.image, make_frame(index).image)
+        np.testing.assert_array_equal(frame.points_lidar, make_frame(index).points_lidar)
+
+
+def test_a_full_disk_stops_the_recording_and_room_lets_it_go_on(
+    graph: Any, start: Any, drive_live: Any, calibration: str
+) -> None:
+    node = start(mode="live", calibration=calibration, world_frame="")
+    recorder = node._run._recorder
+    drive_live([0], lambda: recorder.kept)
+    assert node.set_parameters([Parameter("min_free_gib", value=1e9)])[0].successful
+    graph.until(lambda: (graph.health("live") or {}).get("level") == "2", "an error")
+    assert "recording stopped" in graph.health("live")["message"] and len(recorder.parts) == 1
+    assert node.set_parameters([Parameter("min_free_gib", value=0.0)])[0].successful
+    node._run.resume()
+    drive_live([1], lambda: recorder.kept)
+    assert recorder.kept == 2
+
+
+def test_the_services(graph: Any, start: Any, drive_live: Any, calibration: str) -> None:
+    trigger = pytest.importorskip("std_srvs.srv", reason="needs std_srvs").Trigger
+    node = start(mode="live", calibration=calibration, world_frame="")
+    recorder = node._run._recorder
+    drive_live([0], lambda: recorder.kept)
+    assert graph.call("/generate/pause", trigger, trigger.Request()).success
+    graph.until(lambda: len(recorder.parts) == 1, "the part")
+    assert graph.until(lambda: (graph.health("live") or {}).get("message") == "paused", "diagnostics")
+    assert graph.call("/generate/resume", trigger, trigger.Request()).success
+    drive_live([1], lambda: recorder.kept)
+    assert graph.call("/generate/cancel", trigger, trigger.Request()).success
+    graph.until(lambda: len(recorder.parts) == 2, "the second part")
+
+
+def test_tf_places_the_lidar(graph: Any, start: Any, drive_live: Any, make_frame: Any, tmp_path: Path) -> None:
+    pytest.importorskip("tf2_ros", reason="needs a full ROS 2")
+    pytest.importorskip("message_filters", reason="needs a full ROS 2")
+    node = start(mode="live", world_frame="odom")
+    lidar_T_cam = invert_transform(nominal_cam_T_lidar())
+    stamp_ns = make_frame(0).stamp_ns
+    graph.send("/tf_static", graph.make.transform(lidar_T_cam, "lidar", "camera", stamp_ns), LATCHED)
+    for index in range(3):
+        pose = graph.make.transform(make_frame(index).world_T_lidar, "odom", "lidar", make_frame(index).stamp_ns)
+        graph.send("/tf", pose)
+    time.sleep(0.2)
+    drive_live(range(2), lambda: node._run._recorder.kept)
+    node.close()
+    first, second = open_source(tmp_path / "out" / "parts" / "part_000000").frames()
+    np.testing.assert_allclose(first.cam_T_lidar, nominal_cam_T_lidar(), atol=1e-9)
+    moved = np.linalg.inv(first.world_T_lidar) @ second.world_T_lidar
+    np.testing.assert_allclose(moved[:3, 3], [2.0, 0.0, 0.0], atol=1e-6)
+
+
+def test_clouds_of_sensor_msgs_py_are_ours(ros_context: None, make_frame: Any) -> None:
+    pytest.importorskip("sensor_msgs_py.point_cloud2", reason="needs a full ROS 2")
+    from monotakd_ros.data.detections_to_msg import DetectionMessages
+    from monotakd_ros.ros.optional import ros_message_types
+    from monotakd_ros.ros.preview_publisher import cloud_maker
+
+    messages = DetectionMessages(ros_message_types)
+    make = cloud_maker(messages)
+    assert make != messages.point_cloud
+    for points in (make_frame(0).points_lidar, np.zeros((0, 4), dtype=np.float32)):
+        assert make(points, 5, "lidar") == messages.point_cloud(points, 5, "lidar")
+
+
+def test_the_process_ends_cleanly(
+    ros_context: None, drive: Path, networks: Any, tmp_path: Path, repository: Path
+) -> None:
+    """SIGINT in the middle: exit code 0, no traceback; started again, it goes on to the end."""
+    config = tmp_path / "settings.yaml"
+    config.write_text(KEEP_ALL)
+    values = {"out": tmp_path / "out", "recordings": f"['{drive}']", "teacher": networks["teacher"], "jobs": 1}
+    command = [sys.executable, str(repository / "scripts" / "generate_node"), "--ros-args"]
+    for name, value in {**values, "config": config}.items():
+        command += ["-p", f"{name}:={value}"]
+    environment = {**os.environ, "PYTHONPATH": f"{repository}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not list((tmp_path / "out" / "frames").glob("*.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 0 and "Traceback" not in said, said
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "done: 10 frames" in done.stderr, done.stderr

@@ -1,0 +1,64 @@
+"""Parameters of `generate_node`: what they ask for. Needs no ROS."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from monotakd_ros.errors import ConfigError
+from monotakd_ros.generation.settings import GenerationSettings
+from monotakd_ros.provenance import usable_cores
+from monotakd_ros.ros.generate_settings import GenerateSettings
+from monotakd_ros.ros.settings import commented_yaml, reference_table
+
+COMPLETE = GenerateSettings(out="set", recordings=("a", ""), teacher="teacher.pt")
+
+
+def test_the_shipped_file_is_the_dataclass(repository: Path) -> None:
+    shipped = (repository / "config" / "generate_node.yaml").read_text()
+    assert shipped == commented_yaml(GenerateSettings, "generate")
+
+
+def test_the_page_holds_the_table(repository: Path) -> None:
+    assert reference_table(GenerateSettings) in (repository / "docs" / "ros_generate.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"out": ""}, "out: expected a folder"),
+        ({"recordings": ("",)}, "recordings: expected at least one"),
+        ({"teacher": ""}, "teacher: expected a checkpoint"),
+        ({"mode": "live", "teacher": "", "assistant": "a.pt"}, "assistant: expected a teacher"),
+    ],
+)
+def test_what_a_mode_needs(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(COMPLETE, **changes).require_complete()
+
+
+def test_a_complete_request() -> None:
+    COMPLETE.require_complete()
+    replace(COMPLETE, mode="live", recordings=("",), teacher="").require_complete()
+    request = replace(COMPLETE, points_topic="/lidar", calibration="calib.txt", rectify="never").request()
+    assert (request.sources, request.out, request.assistant) == ((Path("a"),), Path("set"), None)
+    assert request.settings == GenerationSettings()
+    options = request.options
+    assert (options.points_topic, options.image_topic, options.rectify) == ("/lidar", None, "never")
+    assert options.calibration == Path("calib.txt") and options.read_cut
+
+
+def test_settings_come_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("selection: {max_rate_hz: 5.0}\n")
+    assert replace(COMPLETE, config=str(path)).request().settings.selection.max_rate_hz == 5.0
+    with pytest.raises(ConfigError, match="cannot read"):
+        replace(COMPLETE, config=str(tmp_path / "none.yaml")).request()
+
+
+def test_workers() -> None:
+    assert COMPLETE.workers == usable_cores()
+    assert replace(COMPLETE, device="cuda").workers == 1
+    assert replace(COMPLETE, device="cuda", jobs=2).workers == 2
