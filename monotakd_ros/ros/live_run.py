@@ -32,7 +32,7 @@ from monotakd_ros.ros.live_labels import LiveLabels
 from monotakd_ros.ros.live_recorder import PART_DIR, LiveRecorder, earlier_parts
 from monotakd_ros.ros.newest import NewestItems
 from monotakd_ros.ros.optional import ros_message_types
-from monotakd_ros.ros.paired_frames import Lookup, PairedFrames
+from monotakd_ros.ros.paired_frames import PairedFrames
 from monotakd_ros.ros.pairing import open_pairing
 from monotakd_ros.ros.run_status import RunStatus
 from monotakd_ros.ros.throttle import Throttle
@@ -71,8 +71,9 @@ class LiveRun:
             settings.part_s,
         )
         self._labels = self._make_labels() if settings.teacher else None
+        self._tf = self._make_tf()
         self._frames = self._make_frames()
-        self._pairing = open_pairing(self._take_pair, settings.cloud_tolerance_s)
+        self._pairing = open_pairing(self._take_pair, settings.cloud_tolerance_s, self._time_jumps)
         self._newest: NewestItems[Any] = NewestItems()
         self._thread = threading.Thread(target=self._work, name="record", daemon=True)
         self._counts: Counter[str] = Counter()
@@ -103,11 +104,10 @@ class LiveRun:
         """See `Run`."""
         self._full = self._problem = ""
         if not self._subscriptions:
-            compressed = self._settings.image_transport == "compressed"
-            kind = "CompressedImage" if compressed else "Image"
-            self._subscribe(kind, "image/compressed" if compressed else "image", self._pairing.add_image)
-            self._subscribe("PointCloud2", "points", self._pairing.add_cloud)
+            kind = "CompressedImage" if self._settings.image_transport == "compressed" else "Image"
             self._subscribe("CameraInfo", "camera_info", self._frames.images.take_camera_info)
+            self._subscribe(kind, self._image_topic, self._pairing.add_image)
+            self._subscribe("PointCloud2", "points", self._pairing.add_cloud)
         return "listens"
 
     def cancel(self) -> str:
@@ -161,25 +161,36 @@ class LiveRun:
 
     def _make_frames(self) -> PairedFrames:
         settings, node = self._settings, self._node
-        base = node.resolve_topic_name("image")
         _, decode = image_decoder(settings.image_decoder)  # type: ignore[arg-type]
-        images = LiveFrames(base, rectified_name(base), settings.rectify, decode)  # type: ignore[arg-type]
+        rectified = rectified_name(node.resolve_topic_name("image"))
+        images = LiveFrames(self._image_topic, rectified, settings.rectify, decode)  # type: ignore[arg-type]
         calibrated = calibrated_extrinsic(Path(settings.calibration)) if settings.calibration else None
-        return PairedFrames(
-            images, node.resolve_topic_name("points"), self._make_lookup(), calibrated, settings.world_frame
-        )
+        lookup = _no_tf if self._tf is None else self._tf.lookup
+        return PairedFrames(images, node.resolve_topic_name("points"), lookup, calibrated, settings.world_frame)
 
-    def _make_lookup(self) -> Lookup:
+    def _make_tf(self) -> TransformLookup | None:
+        """None where a calibration file does for it."""
         settings = self._settings
         if settings.calibration and not settings.world_frame:
-            return _no_tf
+            return None
         try:
-            return TransformLookup(self._node, settings.tf_timeout_s).lookup
+            return TransformLookup(self._node, settings.tf_timeout_s)
         except MissingDependencyError as error:
             if not settings.calibration:
                 raise
             logger.warning("the vehicle's motion is not known: %s", error)
-            return _no_tf
+            return None
+
+    @property
+    def _image_topic(self) -> str:
+        """Only `image` itself is remapped."""
+        base = self._node.resolve_topic_name("image")
+        return f"{base}/compressed" if self._settings.image_transport == "compressed" else base
+
+    def _time_jumps(self) -> None:
+        if self._tf is not None:
+            self._tf.clear()
+        self._frames.forget()
 
     def _subscribe(self, kind: str, topic: str, callback: Any) -> None:
         made = self._node.create_subscription(
@@ -253,15 +264,11 @@ class LiveRun:
 
     def _missing(self) -> str:
         """What is not published, or does not fit."""
-        topics = ("image", "points")
-        silent = [name for name in topics if not self._publishers_of(name)]
+        topics = (self._image_topic, self._node.resolve_topic_name("points"))
+        silent = [topic for topic in topics if not self._node.count_publishers(topic)]
         if silent:
-            return f"nobody publishes {' and '.join(map(self._node.resolve_topic_name, silent))}"
+            return f"nobody publishes {' and '.join(silent)}"
         return f"no stamps within {self._settings.cloud_tolerance_s:g} s, or another QoS"
-
-    def _publishers_of(self, name: str) -> int:
-        compressed = name == "image" and self._settings.image_transport == "compressed"
-        return self._node.count_publishers(self._node.resolve_topic_name(f"{name}/compressed" if compressed else name))
 
     def _values(self) -> dict[str, Any]:
         recorder, labels = self._recorder, self._labels

@@ -33,39 +33,38 @@ class Pairing(Protocol):
     def add_cloud(self, message: Any) -> None: ...
 
 
-def open_pairing(on_pair: OnPair, tolerance_s: float) -> Pairing:
+def open_pairing(on_pair: OnPair, tolerance_s: float, on_jump: Callable[[], None] = lambda: None) -> Pairing:
     """The pairing of this installation.
 
     Args:
         on_pair: called with image and cloud.
         tolerance_s: largest time between their stamps.
+        on_jump: called when stamps go far back: a bag begins anew.
     """
     try:
         filters = ros_module("message_filters", "pairing of image and cloud", "go on without it")
     except MissingDependencyError as error:
         logger.warning("clouds are paired with images by our own rule: %s", error)
-        return NearestPairing(on_pair, tolerance_s)
-    return SynchronizedPairing(filters, on_pair, tolerance_s)
+        return NearestPairing(on_pair, tolerance_s, on_jump)
+    return SynchronizedPairing(filters, on_pair, tolerance_s, on_jump)
 
 
 class SynchronizedPairing:
     """`message_filters.ApproximateTimeSynchronizer`, begun anew when time jumps back: it would wait for the old end."""
 
-    def __init__(self, filters: Any, on_pair: OnPair, tolerance_s: float) -> None:
+    def __init__(self, filters: Any, on_pair: OnPair, tolerance_s: float, on_jump: Callable[[], None]) -> None:
         self._filters, self._on_pair, self._tolerance_s = filters, on_pair, tolerance_s
-        self._time = _Time()
+        self._time = _Time(self._begin, on_jump)
         self._begin()
 
     def add_image(self, message: Any) -> None:
         """See `Pairing`."""
-        if self._time.jumps_to(stamp_ns_from_msg(message.header.stamp)):
-            self._begin()
+        self._time.goes_to(stamp_ns_from_msg(message.header.stamp))
         self._images.signalMessage(message)
 
     def add_cloud(self, message: Any) -> None:
         """See `Pairing`."""
-        if self._time.jumps_to(stamp_ns_from_msg(message.header.stamp)):
-            self._begin()
+        self._time.goes_to(stamp_ns_from_msg(message.header.stamp))
         self._clouds.signalMessage(message)
 
     def _begin(self) -> None:
@@ -78,24 +77,22 @@ class SynchronizedPairing:
 class NearestPairing:
     """The rule by which bags are read, as far as the future is known."""
 
-    def __init__(self, on_pair: OnPair, tolerance_s: float) -> None:
+    def __init__(self, on_pair: OnPair, tolerance_s: float, on_jump: Callable[[], None]) -> None:
         self._on_pair, self._tolerance_ns = on_pair, int(tolerance_s * 1e9)
-        self._time = _Time()
+        self._time = _Time(self._begin, on_jump)
         self._begin()
 
     def add_image(self, message: Any) -> None:
         """See `Pairing`."""
         stamp_ns = stamp_ns_from_msg(message.header.stamp)
-        if self._time.jumps_to(stamp_ns):
-            self._begin()
+        self._time.goes_to(stamp_ns)
         self._images.append((stamp_ns, message))
         self._pair()
 
     def add_cloud(self, message: Any) -> None:
         """See `Pairing`."""
         stamp_ns = stamp_ns_from_msg(message.header.stamp)
-        if self._time.jumps_to(stamp_ns):
-            self._begin()
+        self._time.goes_to(stamp_ns)
         self._newest_cloud_ns = max(self._newest_cloud_ns, stamp_ns)
         self._clouds.add(stamp_ns, message)
         self._pair()
@@ -114,13 +111,16 @@ class NearestPairing:
 
 
 class _Time:
-    """Stamps of images and clouds together."""
+    """Stamps of images and clouds together; calls back when one lies far before those that came."""
 
-    def __init__(self) -> None:
+    def __init__(self, *on_jump: Callable[[], None]) -> None:
+        self._on_jump = on_jump
         self._newest_ns = 0
 
-    def jumps_to(self, stamp_ns: int) -> bool:
-        """Whether the next stamp lies far before those that came."""
-        jumps = stamp_ns < self._newest_ns - CLOCK_JUMP_NS
-        self._newest_ns = stamp_ns if jumps else max(self._newest_ns, stamp_ns)
-        return jumps
+    def goes_to(self, stamp_ns: int) -> None:
+        """Take the next stamp."""
+        if stamp_ns < self._newest_ns - CLOCK_JUMP_NS:
+            self._newest_ns = stamp_ns
+            for call in self._on_jump:
+                call()
+        self._newest_ns = max(self._newest_ns, stamp_ns)

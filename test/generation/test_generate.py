@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import multiprocessing
 from collections import Counter
+from concurrent.futures import Future
 from dataclasses import replace
 
 import cv2
@@ -344,3 +346,46 @@ def test_what_bounds_a_run():
     spread = bound_by(GenerationResult(busy=busy, wall_s=10.0), 2)
     assert spread == "starting and waiting; the busiest stage: networks (30% of the time)"
     assert bound_by(GenerationResult(), 2) == "nothing"
+
+
+@pytest.mark.parametrize("engine", [run_here, in_two_processes])
+def test_who_is_told_of_images_may_end_the_work(request_for, drive, watcher, engine):
+    """In processes before the first image: they are asked while they work, too."""
+
+    def stop(count):
+        raise Stop
+
+    watcher.images = stop
+    request = request_for(drive)
+    with pytest.raises(Stop):
+        generate(request, engine, watcher)
+    assert multiprocessing.active_children() == []
+    assert not (request.out / "manifest.json").exists()
+
+
+def test_processes_get_no_segment_while_who_is_told_waits(request_for, drive, monkeypatch):
+    """Never more of them are handed out than there are processes."""
+    handed_out, told, most = [], [], []
+
+    class Pool:
+        def __init__(self, *_):
+            pass
+
+        def submit(self, work, segment):
+            handed_out.append(segment)
+            done = Future()
+            done.set_result(Busy())
+            return done
+
+        def shutdown(self, **_):
+            pass
+
+    monkeypatch.setattr("monotakd_ros.generation.local_engine.ProcessPoolExecutor", Pool)
+    segments = plan_source(drive, 0, SourceOptions(), 0.1).segments
+
+    def on_image(count):
+        told.append(count)
+        most.append(len(handed_out) - sum(map(bool, told)))
+
+    done = [segment for segment, _ in run_in_processes(None, segments, 2, on_image)]
+    assert sorted(done, key=lambda segment: segment.number) == list(segments) and max(most) == 2

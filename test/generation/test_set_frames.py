@@ -12,7 +12,7 @@ from monotakd_ros.data.kitti import KittiFolder
 from monotakd_ros.data.kitti_text import format_matrix
 from monotakd_ros.errors import FrameError, LabelError, SourceError
 from monotakd_ros.generation.frame_store import member_name
-from monotakd_ros.generation.set_frames import KittiSet, TarSet, boxed_frame, is_set, open_set
+from monotakd_ros.generation.set_frames import KittiSet, NewestFrame, TarSet, boxed_frame, is_set, open_set
 
 KINDS = ("labels", "uncertain", "teacher", "assistant", "truth")
 
@@ -94,3 +94,31 @@ def test_frames_of_other_sources(write_set, tmp_path):
     assert {kind: len(boxes) for kind, boxes in boxed.boxes.items()} == {"labels": 2, "uncertain": 1}
     assert boxed_frame(boxed.frame).boxes == {}
     assert format_matrix(boxed.frame.cam_T_lidar) == format_matrix(frame.cam_T_lidar)
+
+
+def test_the_newest_frame_of_a_set_in_the_making(write_set, tmp_path):
+    newest = NewestFrame(tmp_path / "set")
+    assert newest.read() is None  # not begun
+    root = write_set(tmp_path / "set")
+    assert newest.read() is None  # no frame is whole: its record comes last
+    records = root / "frames"
+    records.mkdir()
+    facts = {"points_stamp_ns": 6, "camera_frame_id": "cam", "lidar_frame_id": "top", "world_T_lidar": None}
+    for index in (0, 1):
+        (records / f"{index:06d}.json").write_text(json.dumps({**facts, "stamp_ns": 7 + index}))
+    (records / ".000002.json.77").write_text("{")
+    shown = newest.read()
+    assert (shown.frame.name, shown.frame.stamp_ns, shown.frame.points_stamp_ns) == ("000001", 8, 6)
+    assert (shown.frame.camera_frame_id, shown.frame.lidar_frame_id) == ("cam", "top")
+    assert tuple(shown.boxes) == KINDS
+    assert newest.read() is None
+    (records / "000002.json").write_text("{")
+    assert newest.read() is None  # damaged
+
+
+def test_the_newest_shard_shows_its_first_frame(write_set, tmp_path):
+    root = as_shard(write_set(tmp_path / "set"), tmp_path / "tar")
+    newest = NewestFrame(root)
+    shown = newest.read()
+    assert shown.frame.name == "000000" and tuple(shown.boxes) == KINDS
+    assert newest.read() is None

@@ -42,7 +42,7 @@ def start(graph: Any, networks: dict[str, Path], tmp_path: Path) -> Callable[...
     config = tmp_path / "settings.yaml"
     config.write_text(KEEP_ALL)
 
-    def make(**parameters: Any) -> GenerateNode:
+    def make(remaps: Iterable[str] = (), **parameters: Any) -> GenerateNode:
         values = {
             "out": str(tmp_path / "out"),
             "config": str(config),
@@ -54,7 +54,8 @@ def start(graph: Any, networks: dict[str, Path], tmp_path: Path) -> Callable[...
             values.setdefault("teacher", str(networks["teacher"]))
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         graph.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
-        node = GenerateNode(parameter_overrides=overrides)
+        remapped = ["--ros-args", *(word for remap in remaps for word in ("-r", remap))]
+        node = GenerateNode(parameter_overrides=overrides, cli_args=remapped)
         assert node.start()
         return graph.run(node)
 
@@ -93,7 +94,7 @@ def test_nothing_is_made_for_nobody(start: Any, graph: Any, drive: Path, monkeyp
     graph.until(lambda: node.is_done, "the end")
 
 
-def test_what_cannot_begin_says_why(graph: Any, caplog: Any) -> None:
+def test_what_cannot_begin_does_not(graph: Any) -> None:
     node = GenerateNode(parameter_overrides=[Parameter("out", value="set")])
     assert not node.start()
     node.close()
@@ -104,15 +105,18 @@ def test_what_cannot_begin_says_why(graph: Any, caplog: Any) -> None:
 def drive_live(graph: Any, make_frame: Any) -> Callable[..., None]:
     """Sends frames as a vehicle does, each until it is recorded: subscriptions may be new."""
 
-    def send(indices: Iterable[int], recorded: Callable[[], int]) -> None:
+    def send(indices: Iterable[int], recorded: Callable[[], int], topic: str = "image") -> None:
         for index in indices:
             frame, before = make_frame(index), recorded()
+            where = (frame.stamp_ns, "camera")
+            packed = topic.endswith("compressed")
+            image = graph.make.compressed_image(frame.image, "png", *where) if packed else None
             deadline = time.monotonic() + 20
             while recorded() == before:
                 assert time.monotonic() < deadline, f"frame {index} is not recorded"
-                graph.send("camera_info", graph.make.camera_info(frame.camera, frame.stamp_ns, "camera"))
+                graph.send("camera_info", graph.make.camera_info(frame.camera, *where))
                 graph.send("points", graph.make.point_cloud(frame.points_lidar, frame.stamp_ns, "lidar"))
-                graph.send("image", graph.make.image(frame.image, frame.stamp_ns, "camera"))
+                graph.send(topic, image or graph.make.image(frame.image, *where))
                 time.sleep(0.3)
 
     return send
@@ -138,6 +142,23 @@ def test_a_drive_is_recorded_while_it_happens(
     for index, frame in enumerate(frames):
         np.testing.assert_array_equal(frame.image, make_frame(index).image)
         np.testing.assert_array_equal(frame.points_lidar, make_frame(index).points_lidar)
+
+
+def test_compressed_images_of_a_remapped_camera(
+    start: Any, drive_live: Any, calibration: str, make_frame: Any, tmp_path: Path
+) -> None:
+    node = start(
+        ["image:=/front/image_rect"],
+        mode="live",
+        calibration=calibration,
+        world_frame="",
+        image_transport="compressed",
+        part_format="kitti",
+    )
+    drive_live([0], lambda: node._run._recorder.kept, "/front/image_rect/compressed")
+    node.close()
+    (recorded,) = open_source(tmp_path / "out" / "parts" / "part_000000").frames()
+    np.testing.assert_array_equal(recorded.image, make_frame(0).image)
 
 
 def test_a_full_disk_stops_the_recording_and_room_lets_it_go_on(

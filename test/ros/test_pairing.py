@@ -28,8 +28,9 @@ def message(milliseconds: int) -> Any:
     return SimpleNamespace(header=SimpleNamespace(stamp=stamp), ms=milliseconds)
 
 
-def nearest(pairs: list) -> NearestPairing:
-    return NearestPairing(lambda image, cloud: pairs.append((image.ms, cloud.ms)), 0.06)
+def nearest(pairs: list, jumps: list | None = None) -> NearestPairing:
+    on_jump = (lambda: None) if jumps is None else (lambda: jumps.append(len(pairs)))
+    return NearestPairing(lambda image, cloud: pairs.append((image.ms, cloud.ms)), 0.06, on_jump)
 
 
 def test_an_image_waits_for_the_cloud_behind_it() -> None:
@@ -57,11 +58,13 @@ def test_an_image_without_a_cloud_is_no_pair() -> None:
 
 def test_a_bag_may_begin_anew() -> None:
     pairs: list[tuple[int, int]] = []
-    pairing = nearest(pairs)
+    jumps: list[int] = []
+    pairing = nearest(pairs, jumps)
     for milliseconds in (9000, 9100, 0, 100):
         pairing.add_image(message(milliseconds))
         pairing.add_cloud(message(milliseconds))
     assert pairs == [(9000, 9000), (9100, 9100), (0, 0), (100, 100)]
+    assert jumps == [2]
 
 
 def test_message_filters_pairs_across_a_jump() -> None:
@@ -81,7 +84,7 @@ def test_message_filters_pairs_across_a_jump() -> None:
     def on_pair(image: Any, cloud: Any) -> None:
         pairs.append((ms_of(image), ms_of(cloud)))
 
-    pairing = SynchronizedPairing(filters, on_pair, 0.06)
+    pairing = SynchronizedPairing(filters, on_pair, 0.06, lambda: None)
     for milliseconds in (*range(5000, 7000, 100), *range(0, 1000, 100)):
         pairing.add_image(stamped(messages.Image, milliseconds))
         pairing.add_cloud(stamped(messages.PointCloud2, milliseconds + 10))
