@@ -50,9 +50,9 @@ class CameraInfo:
     roi: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def same_as(self, other: CameraInfo) -> bool:
-        """Whether both say the same."""
+        """Whether both say the same, NaN included."""
         mine, theirs = vars(self), vars(other)
-        return all(np.array_equal(mine[key], theirs[key]) for key in mine)
+        return all(_same(mine[key], theirs[key]) for key in mine)
 
     @property
     def has_distortion(self) -> bool:
@@ -102,6 +102,12 @@ class ImageRectifier:
         if self._maps is None:
             return image
         return cv2.remap(image, *self._maps, interpolation=cv2.INTER_LINEAR)
+
+
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return np.array_equal(a, b, equal_nan=True)
+    return a == b
 
 
 def _check(info: CameraInfo, where: str) -> None:

@@ -20,6 +20,8 @@ OLD_IMAGE_MS = 5000.0
 """Images this old are no live camera's."""
 PROBLEM_S = 10.0
 """How long a problem stays visible."""
+HANGING_S = 5.0
+"""A network that takes longer for one image is no live detector."""
 FAILING = 10
 """After so many failures of the network in a row, it is an error and no accident."""
 
@@ -82,6 +84,11 @@ def _camera_state(camera: LiveCamera, state: str, settings: DetectorSettings, tr
     if (problem := camera.tally.problem(PROBLEM_S)) is not None:
         idle_s = camera.tally.seconds_since("published")
         return (ERROR if idle_s is None or idle_s > settings.no_image_warn_s else WARN), problem
+    if (unanswered_s := camera.tally.unanswered_s()) > max(settings.no_image_warn_s, HANGING_S):
+        return (
+            ERROR,
+            f"images come, but for {unanswered_s:.0f} s no boxes went out: the network hangs or is far too slow",
+        )
     if transport_ms > OLD_IMAGE_MS:
         return WARN, f"images are {transport_ms / 1e3:.0f} s old when they arrive: {STALE_HINT}"
     return OK, "detecting"

@@ -21,7 +21,7 @@ from monotakd_ros.ros.detector_settings import DetectorSettings
 from monotakd_ros.ros.diagnostics import Diagnostics, Health
 from monotakd_ros.ros.live_detector import LiveDetector
 from monotakd_ros.ros.parameters import NodeParameters
-from monotakd_ros.ros.run_node import main_of
+from monotakd_ros.ros.run_node import interrupted_by_signals, main_of
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 Transition = Callable[["DetectorNode", LifecycleState], TransitionCallbackReturn]
@@ -83,7 +83,8 @@ class DetectorNode(LifecycleNode):
     @_reaches("inactive")
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up."""
-        self._live = LiveDetector(self, self._node_parameters)
+        with interrupted_by_signals():
+            self._live = LiveDetector(self, self._node_parameters)
         name, detector = self._live.checkpoint, self._live.detector
         self.get_logger().info(f"{name.file} ({detector.config.name}) is loaded on {detector.device}")
         return super().on_configure(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from monotakd_ros.ros.live_frames import LiveFrames
 from monotakd_ros.ros.optional import ros_message_types
 from monotakd_ros.ros.outputs import DetectionOutputs
 from monotakd_ros.ros.tally import CameraTally
+from monotakd_ros.ros.throttle import Throttle
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -63,6 +65,7 @@ class LiveCamera:
         self.frames = LiveFrames(self.image_topic, rectified_name(base), settings.rectify, decode)  # type: ignore[arg-type]
         self.outputs = DetectionOutputs(node, name, settings, ros_message_types)
         self._listening: list[Any] = []
+        self._throttle = Throttle()
 
     @property
     def title(self) -> str:
@@ -102,7 +105,7 @@ class LiveCamera:
             ros_message_types(message),
             topic,
             callback,
-            qos_profile_sensor_data,
+            copy.copy(qos_profile_sensor_data),  # rclpy writes overrides into it, and all share that one
             event_callbacks=events,
             qos_overriding_options=OVERRIDABLE,
         )
@@ -115,7 +118,10 @@ class LiveCamera:
     def _take_camera_info(self, message: Any) -> None:
         if self.frames.take_camera_info(message):
             self.tally.count("calibrations")
-            self._node.get_logger().warning(f"{self.title}: CameraInfo has changed; it counts from now on")
+            if self._throttle.lets_through("calibrations"):
+                times = self.tally.counts()["calibrations"]
+                logger = self._node.get_logger()
+                logger.warning(f"{self.title}: CameraInfo has changed ({times} so far); it counts from now on")
 
     def _incompatible(self, topic: str, event: Any) -> None:
         name = self._node.resolve_topic_name(topic)

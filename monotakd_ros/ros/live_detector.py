@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from rclpy.lifecycle import LifecycleNode
 
 from monotakd_ros.data.from_msg import stamp_ns_from_msg
@@ -175,11 +176,13 @@ class LiveDetector:
         except MonotakdError as error:
             self._skip(camera, "bad", str(error))
             return None
+        except Exception as error:  # what OpenCV or numpy say to numbers that nobody thought of
+            self._skip(camera, "bad", f"{type(error).__name__}: {error}", error)
+            return None
         return Job(name, arrival, taken_s, frame, frame_id, frame_T_cam, time.perf_counter())
 
     def _deliver(self, found: Sequence[Found]) -> None:
         settings = self._parameters.current
-        self.failures_in_a_row = 0
         placed = []
         for item in found:
             camera = self.cameras[item.job.camera]
@@ -190,23 +193,27 @@ class LiveDetector:
         if self._merged is not None:
             lifetime_s = max(self._lifetime_s(self.cameras[item.camera], settings) for item in placed)
             self._merged.publish(_merged(placed, settings), settings, lifetime_s)
+        self.failures_in_a_row = 0
 
     def _failed(self, job: Job, error: Exception) -> None:
         outcome = outcome_of(error)
         self.failures_in_a_row += outcome == "failed"
-        self._skip(self.cameras[job.camera], outcome, f"{type(error).__name__}: {error}")
+        unexpected = None if isinstance(error, (MonotakdError, torch.cuda.OutOfMemoryError)) else error
+        self._skip(self.cameras[job.camera], outcome, f"{type(error).__name__}: {error}", unexpected)
 
-    def _skip(self, camera: LiveCamera, outcome: Outcome, problem: str) -> None:
+    def _skip(self, camera: LiveCamera, outcome: Outcome, problem: str, unexpected: Exception | None = None) -> None:
+        """Count an image that is not used, and tell why; of what nobody expected, also where it came from."""
         camera.tally.count(outcome, problem)
         if self._throttle.lets_through(f"{camera.name} {outcome}"):
             count = camera.tally.counts()[outcome]
-            logger.error("%s: image skipped (%d so far): %s", camera.title, count, problem)
+            logger.error("%s: image skipped (%d so far): %s", camera.title, count, problem, exc_info=unexpected)
 
     def _watch_for_loops(self, name: str, stamp_ns: int) -> None:
         before = self._last_stamps_ns.get(name)
         if before is not None and stamp_ns < before - LOOPED_S * 1e9:
             back_s = (before - stamp_ns) * 1e-9
-            logger.warning("image stamps step back by %.1f s: what belongs to the time before is forgotten", back_s)
+            if self._throttle.lets_through("loops"):
+                logger.warning("image stamps step back by %.1f s: what belongs to the time before is forgotten", back_s)
             self.reset()
         self._last_stamps_ns[name] = stamp_ns
 

@@ -80,9 +80,11 @@ def descriptor(described: Setting, default: Value) -> ParameterDescriptor:
 def _declare(node: Node, name: str, described: Setting, default: Value) -> Value:
     value = list(default) if isinstance(default, tuple) else default
     try:
-        return _plain(node.declare_parameter(name, value, descriptor(described, default)).value)
+        declared = node.declare_parameter(name, value, descriptor(described, default)).value
     except Exception as error:  # rclpy has a class of its own for each way to be wrong, others in every release
         raise ConfigError(f"parameter {name}: {error}") from error
+    # An empty list on the command line or in YAML has no type, and rclpy hands out None for it.
+    return () if declared is None and isinstance(default, tuple) else _plain(declared)
 
 
 def _plain(value: Any) -> Value:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,9 +18,17 @@ from rclpy.signals import SignalHandlerOptions
 
 from monotakd_ros.errors import MonotakdError
 from monotakd_ros.ros.log import core_log_to
+from monotakd_ros.ros.throttle import Throttle
 
 LOOK_UP_S = 0.2
 """How long a signal may wait for its turn."""
+
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM came while something was under way that may be left as it is."""
 
 
 class StopFlag:
@@ -48,16 +58,18 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -
 
 
 def _run(make_node: Callable[[], Node], args: Sequence[str] | None, stop: StopFlag) -> int:
-    # rclpy's own handlers would end the context before the node can say good-bye.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node: Any = None
     try:
+        # rclpy's own handlers would end the context before the node can say good-bye.
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
         with core_log_to(node.get_logger()):
             return _spin(node, stop)
-    except ExternalShutdownException:
+    except (ExternalShutdownException, Interrupted):
         return 0
-    except MonotakdError as error:
+    except Exception as error:
+        if not _is_users(error):
+            raise
         logger = get_logger("monotakd_ros") if node is None else node.get_logger()
         logger.fatal(str(error))
         return 1
@@ -67,13 +79,44 @@ def _run(make_node: Callable[[], Node], args: Sequence[str] | None, stop: StopFl
         rclpy.try_shutdown()
 
 
+def _is_users(error: Exception) -> bool:
+    """Whether a user can mend it: an error of ours, or what rclpy says to arguments that it cannot read."""
+    return isinstance(error, MonotakdError) or type(error).__module__.startswith("rclpy")
+
+
 @contextmanager
 def signals_as_flag() -> Iterator[StopFlag]:
     """While inside, SIGINT and SIGTERM, however often they come, set a flag and nothing else."""
     stop = StopFlag()
-    before = {number: signal.signal(number, stop.set) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop.set) for number in STOPPING}
     try:
         yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM also raise `Interrupted`: for what takes long, such as loading a network.
+
+    In another thread than the main one it changes nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in STOPPING}
+
+    def leave(number: int, frame: Any) -> None:
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        raise Interrupted
+
+    try:
+        for number in STOPPING:
+            signal.signal(number, leave)
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -82,20 +125,35 @@ def signals_as_flag() -> Iterator[StopFlag]:
 def _spin(node: Any, stop: StopFlag) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    throttle = Throttle()
     try:
-        if not node.start():
+        if not stop.is_set and not node.start():
             return 1
         while not stop.is_set and not getattr(node, "is_done", False):
-            executor.spin_once(timeout_sec=LOOK_UP_S)
+            _spin_once(executor, node, throttle)
         return int(getattr(node, "exit_code", 0))
     finally:
         node.close()
         executor.shutdown()
 
 
+def _spin_once(executor: SingleThreadedExecutor, node: Node, throttle: Throttle) -> None:
+    """One callback; one that fails, or a request that rclpy cannot read, is told and takes no other with it."""
+    try:
+        executor.spin_once(timeout_sec=LOOK_UP_S)
+    except (MonotakdError, ExternalShutdownException):
+        raise
+    except Exception:
+        if not rclpy.ok():
+            raise
+        if throttle.lets_through("callback"):
+            node.get_logger().error(f"a callback failed:\n{traceback.format_exc()}")
+
+
 def main_of(make_node: Callable[[], Node]) -> None:
     """Run a node and leave the process with its exit code."""
     code = run_node(make_node)
     # A terminal and `ros2 launch` may both pass one Ctrl-C on; the second meets the interpreter at its end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(code)

@@ -62,6 +62,7 @@ class CameraTally:
             "published": deque(maxlen=KEPT),
         }
         self._problem: tuple[float, str] | None = None
+        self._unanswered_since: float | None = None
 
     def count(self, outcome: Outcome, problem: str | None = None) -> None:
         """Count one; `problem` is what to tell of it."""
@@ -70,6 +71,10 @@ class CameraTally:
             self._counts[outcome] += 1
             if outcome in self._moments:
                 self._moments[outcome].append(now)
+            if outcome == "published":
+                self._unanswered_since = None
+            elif outcome == "received" and self._unanswered_since is None:
+                self._unanswered_since = now
         if problem is not None:
             self.note(problem)
 
@@ -102,6 +107,11 @@ class CameraTally:
         with self._lock:
             moments = self._moments[outcome]
             return time.monotonic() - moments[-1] if moments else None
+
+    def unanswered_s(self) -> float:
+        """For how long images have come without boxes going out; 0 when none waits."""
+        with self._lock:
+            return 0.0 if self._unanswered_since is None else time.monotonic() - self._unanswered_since
 
     def problem(self, within_s: float) -> str | None:
         """The last problem, if it was so recently."""

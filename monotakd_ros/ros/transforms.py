@@ -33,7 +33,7 @@ class TransformLookup:
 
     def __init__(self, node: Node, timeout_s: float) -> None:
         self._tf2 = ros_module("tf2_ros", "output_frame and lidar_frame", "leave both empty")
-        self._timeout_s = timeout_s
+        self._node, self._timeout_s = node, timeout_s
         self._buffer = self._tf2.Buffer(node=node)
         self._listener = self._tf2.TransformListener(self._buffer, node, spin_thread=False)
 
@@ -60,6 +60,9 @@ class TransformLookup:
     def close(self) -> None:
         """Stop listening."""
         self._listener.unregister()
+        service = getattr(self._buffer, "srv", None)  # tf2_frames, which the buffer never gives back
+        if service is not None:
+            self._node.destroy_service(service)
 
     def _wait(self, target: str, source: str, stamp: Time) -> None:
         # By the wall clock: the node's own may stand still (a paused bag), and a lookup must end.

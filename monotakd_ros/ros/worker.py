@@ -75,7 +75,7 @@ class DetectionWorker:
         window_s: how long it waits for the second and later ones.
         prepare: makes a job of an arrival; None where the image cannot be used (which it has told).
         deliver: takes the boxes of a round.
-        on_failure: is told of a job that the network could not do.
+        on_failure: is told of a job that failed, in the network or when its boxes were handed out.
     """
 
     def __init__(
@@ -111,7 +111,11 @@ class DetectionWorker:
     def _round(self, taken: dict[str, Arrival]) -> None:
         jobs = [job for camera, arrival in taken.items() if (job := self._prepare(camera, arrival)) is not None]
         if jobs and (found := self._detect(jobs)):
-            self._deliver(found)
+            try:
+                self._deliver(found)
+            except Exception as error:
+                for item in found:
+                    self._on_failure(item.job, error)
 
     def _detect(self, jobs: Sequence[Job]) -> list[Found]:
         """The boxes of all jobs together; one by one where that fails, so that a bad one takes no other with it."""
@@ -120,15 +124,17 @@ class DetectionWorker:
         except Exception as error:  # CUDA out of memory, a bad frame, anything that torch raises
             if len(jobs) == 1:
                 self._on_failure(jobs[0], error)
-            free_memory(error)
+            failure = error
         else:
             now = time.perf_counter()
             return [Found(job, result, now) for job, result in zip(jobs, detections)]
+        free_memory(failure)
         return [found for job in jobs for found in self._detect([job])] if len(jobs) > 1 else []
 
 
 def free_memory(error: Exception) -> None:
     """After the GPU ran out of memory, give back what torch holds for later."""
+    error.__traceback__ = None  # its frames hold the tensors that the network had made so far
     if torch.cuda.is_available() and isinstance(error, torch.cuda.OutOfMemoryError):
         torch.cuda.empty_cache()
 

@@ -127,3 +127,5 @@ def test_comparison():
     assert INFO.same_as(replace(INFO))
     assert not INFO.same_as(replace(INFO, D=D))
     assert not INFO.same_as(replace(INFO, binning=(2, 2)))
+    unknown = replace(INFO, P=np.full((3, 4), np.nan))
+    assert unknown.same_as(replace(unknown, P=unknown.P.copy())) and not unknown.same_as(INFO)

@@ -76,6 +76,18 @@ def test_a_problem_fades(clock: Clock) -> None:
     assert tally.problem(10.0) is None
 
 
+def test_images_without_an_answer_are_timed_from_the_first(clock: Clock) -> None:
+    tally = CameraTally()
+    assert tally.unanswered_s() == 0.0
+    for _ in range(3):
+        tally.count("received")
+        clock.now += 2.0
+    assert tally.unanswered_s() == pytest.approx(6.0)
+    tally.published(timing())
+    clock.now += 5.0
+    assert tally.unanswered_s() == 0.0
+
+
 def test_counting_is_safe_from_several_threads() -> None:
     import threading
 

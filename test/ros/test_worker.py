@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,6 +66,12 @@ class Harness:
     def put(self, camera: str, message: Any) -> None:
         self.worker.waiting.put(camera, Arrival(message, time.perf_counter(), 0.0))
 
+    def wait_for_failure(self) -> None:
+        deadline = time.monotonic() + 20
+        while not self.failed and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert self.failed
+
     def wait(self, count: int) -> None:
         deadline = time.monotonic() + 20
         while len(self.delivered) < count and time.monotonic() < deadline:
@@ -118,9 +125,7 @@ def test_out_of_memory_for_one_is_told_and_survived(harness: Any) -> None:
     detector = ScriptedDetector(most=0)
     run = harness(detector)
     run.put("front", "a")
-    deadline = time.monotonic() + 20
-    while not run.failed and time.monotonic() < deadline:
-        time.sleep(0.005)
+    run.wait_for_failure()
     assert run.failed == [("a", "failed")]
     detector._most = 1
     run.put("front", "b")
@@ -155,3 +160,43 @@ def test_stopping_waits_for_the_round_under_way(harness: Any) -> None:
     threading.Timer(0.05, go_on.set).start()
     run.worker.stop()
     assert run.delivered == [["a"]]
+
+
+def test_boxes_that_cannot_be_handed_out_are_told_and_the_next_ones_are(harness: Any) -> None:
+    run = harness(ScriptedDetector())
+    original = run.worker._deliver
+
+    def deliver(found: Sequence[Found]) -> None:
+        if found[0].job.frame.name == "a":
+            raise OverflowError("a mistake of ours")
+        original(found)
+
+    run.worker._deliver = deliver
+    run.put("front", "a")
+    run.wait_for_failure()
+    run.put("front", "b")
+    run.wait(1)
+    assert run.failed == [("a", "failed")]
+
+
+def test_what_the_network_held_is_free_before_cuda_is_asked_for_it(harness: Any, monkeypatch: Any) -> None:
+    held: list[Any] = []
+    alive: list[bool] = []
+
+    class Hungry(ScriptedDetector):
+        def detect_batch(self, frames: Sequence[Frame]) -> list[Detections3D]:
+            if len(self.batches) == 0:
+                self.batches.append([])
+                features = np.zeros(3)
+                held.append(weakref.ref(features))
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return super().detect_batch(frames)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append(held[0]() is not None))
+    run = harness(Hungry())
+    run.put("front", "a")
+    run.wait_for_failure()
+    run.put("front", "b")
+    run.wait(1)
+    assert alive == [False]
