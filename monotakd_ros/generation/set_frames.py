@@ -131,7 +131,7 @@ class NewestFrame:
             return None
         try:
             return self._first_of(next(path for path in shards if path.name == max(new))) if shards else self._made(new)
-        except MonotakdError as error:
+        except (MonotakdError, OSError) as error:
             logger.debug("no preview: %s", error)
             return None
 
@@ -140,7 +140,7 @@ class NewestFrame:
         path = self._root / FRAME_DIR / f"{name}.json"
         record = record_from_json(path.read_bytes(), str(path))
         subset = self._root / "training"
-        image_path = next(iter((subset / "image_2").glob(f"{name}.*")))
+        image_path = next((subset / "image_2").glob(f"{name}.*"), subset / "image_2" / f"{name}.png")
         return _with_other_boxes(self._root, read_frame(subset, image_path, record))
 
     def _first_of(self, shard: Path) -> BoxedFrame | None:

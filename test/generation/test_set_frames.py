@@ -106,14 +106,17 @@ def test_the_newest_frame_of_a_set_in_the_making(write_set, tmp_path):
     facts = {"points_stamp_ns": 6, "camera_frame_id": "cam", "lidar_frame_id": "top", "world_T_lidar": None}
     for index in (0, 1):
         (records / f"{index:06d}.json").write_text(json.dumps({**facts, "stamp_ns": 7 + index}))
-    (records / ".000002.json.77").write_text("{")
     shown = newest.read()
     assert (shown.frame.name, shown.frame.stamp_ns, shown.frame.points_stamp_ns) == ("000001", 8, 6)
     assert (shown.frame.camera_frame_id, shown.frame.lidar_frame_id) == ("cam", "top")
     assert tuple(shown.boxes) == KINDS
     assert newest.read() is None
+    (records / ".000002.json.77").write_text((records / "000001.json").read_text())
+    assert newest.read() is None  # being written
     (records / "000002.json").write_text("{")
     assert newest.read() is None  # damaged
+    (records / "000009.json").write_text((records / "000001.json").read_text())
+    assert newest.read() is None  # its image went away
 
 
 def test_the_newest_shard_shows_its_first_frame(write_set, tmp_path):
