@@ -15,6 +15,7 @@ from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from monotakd_ros.allocator import keep_freed_memory
 from monotakd_ros.errors import MonotakdError
 from monotakd_ros.ros.detector_health import detector_health
 from monotakd_ros.ros.detector_settings import DetectorSettings
@@ -157,4 +158,5 @@ class DetectorNode(LifecycleNode):
 
 def main() -> None:
     """`ros2 run monotakd_ros detector_node`."""
+    keep_freed_memory()
     main_of(DetectorNode)
