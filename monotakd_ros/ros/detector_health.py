@@ -65,6 +65,7 @@ def _camera_health(camera: LiveCamera, state: str, settings: DetectorSettings) -
         "images Hz": tally.rate_hz("received"),
         "boxes Hz": tally.rate_hz("published"),
         **outcome_names(tally.counts()),
+        "beyond training": "; ".join(camera.notes) or "no",
         **{f"{name} ms": value for name, value in tally.latency_ms().items()},
     }
     level, message = _camera_state(camera, state, settings, values.get("transport p50 ms", 0.0))

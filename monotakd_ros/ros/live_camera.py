@@ -11,6 +11,8 @@ from rclpy.qos import QoSPolicyKind, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from monotakd_ros.data.bag_topics import rectified_name
+from monotakd_ros.detector import Detector
+from monotakd_ros.frame import Frame
 from monotakd_ros.ros.detector_settings import DetectorSettings
 from monotakd_ros.ros.image_decoding import Decode
 from monotakd_ros.ros.live_frames import LiveFrames
@@ -45,6 +47,7 @@ class LiveCamera:
         tally: counts and times.
         frames: makes frames of its messages.
         outputs: its publishers.
+        notes: where camera and mount go beyond what training covered.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class LiveCamera:
         self.outputs = DetectionOutputs(node, name, settings, ros_message_types)
         self._listening: list[Any] = []
         self._throttle = Throttle()
+        self.notes: tuple[str, ...] = ()
+        self._noted: Any = None
 
     @property
     def title(self) -> str:
@@ -80,6 +85,11 @@ class LiveCamera:
     def publishers_seen(self) -> int:
         """How many publish its images."""
         return self._node.count_publishers(self.image_topic)
+
+    def note(self, frame: Frame, detector: Detector) -> None:
+        """Look at a frame's camera, when it is another than before."""
+        if frame.camera is not self._noted:
+            self._noted, self.notes = frame.camera, detector.notes(frame)
 
     def subscribe(self) -> None:
         """Listen, if it does not."""

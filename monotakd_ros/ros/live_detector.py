@@ -187,6 +187,7 @@ class LiveDetector:
         for item in found:
             camera = self.cameras[item.job.camera]
             boxes = self._kept(item.detections, settings)
+            camera.note(item.job.frame, self.detector)
             placed.append(Placed(item.job.camera, item.job.frame, boxes, item.job.frame_id, item.job.frame_T_cam))
             camera.outputs.publish(placed[-1:], settings, self._lifetime_s(camera, settings))
             camera.tally.published(_timing(item))

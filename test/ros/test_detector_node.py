@@ -254,7 +254,10 @@ def test_a_changed_calibration_counts_from_then_on(graph: Any, start: Any, pictu
     other = camera.from_intrinsics(140.0, 140.0, 63.0, 30.0, 128, 64)
     second = cubes(shown(graph, heard, picture, STAMP_NS + 1, camera=other))
     assert [cube.pose.position.z for cube in first] != [cube.pose.position.z for cube in second]
-    graph.until(lambda: (graph.health("camera") or {}).get("calibrations") == "1", "a change")
+    found = graph.until(
+        lambda: (found := graph.health("camera")) and found.get("calibrations") == "1" and found, "a change"
+    )
+    assert "the camera is assumed level" in found["beyond training"]
 
 
 def test_a_publisher_of_another_qos_shows(graph: Any, start: Any, picture: Any) -> None:
