@@ -134,8 +134,10 @@ def _median_offset_ms(frames: Sequence[EdgeFrame], shift: int) -> float:
 
 
 def _ahead_from_cloud(cam_R_cloud: np.ndarray) -> np.ndarray:
-    """(3, 3) into axes with x where the camera looks. An upright sensor is turned about its own z, so that its rings
-    stay level; one with other axes (a depth camera's) becomes upright as the camera is.
+    """(3, 3) into axes with x where the camera looks.
+
+    An upright sensor is turned about its own z, so that its rings stay level; one with other axes (a depth camera's)
+    becomes upright as the camera is.
     """
     if cam_R_cloud[1, 2] > -0.5:
         return LIDAR_TO_OPTICAL_ROTATION.T @ cam_R_cloud

@@ -1,5 +1,6 @@
-"""One pass over a bag that looks at every message's head: stamps, frames, transforms, CameraInfo. Pixels and points
-are not decoded. Of a bag larger than `MAX_BYTES` some spans are read, spread evenly.
+"""One pass over a bag that looks at every message's head: stamps, frames, transforms, CameraInfo.
+
+Pixels and points are not decoded. Of a bag larger than `MAX_BYTES` some spans are read, spread evenly.
 """
 
 from __future__ import annotations
