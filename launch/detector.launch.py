@@ -6,17 +6,12 @@ An argument that is left empty leaves its parameter as the params file says. To 
 well; the node is Python, which component containers cannot load: several cameras share one process by `cameras`.
 """
 
-import os
-import shutil
-
-from launch import LaunchContext, LaunchDescription, SomeSubstitutionsType
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch import Action, LaunchContext, LaunchDescription, SomeSubstitutionsType
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
-
-VIEW = "detector_view"
-"""The frame that `detector_view` adds at the camera: x forward, z up."""
 
 
 def argument(
@@ -27,9 +22,9 @@ def argument(
     return DeclareLaunchArgument(name, default_value=default, choices=allowed, description=description)
 
 
-def shipped(name: str) -> PathJoinSubstitution:
-    """A file of our config folder."""
-    return PathJoinSubstitution([FindPackageShare("monotakd_ros"), "config", name])
+def shipped(*names: str) -> PathJoinSubstitution:
+    """A file that comes with the package."""
+    return PathJoinSubstitution([FindPackageShare("monotakd_ros"), *names])
 
 
 YES_NO = ["true", "false"]
@@ -41,7 +36,9 @@ ARGUMENTS = [
     argument("node_name", "Name of the node.", "detector"),
     argument("checkpoint", "Weights file; empty: as in the params file, where empty means the shipped one."),
     argument("device", "Where the network runs: auto, cpu, cuda or cuda:N."),
-    argument("params_file", "ROS parameter file, such as a copy of config/detector.yaml.", shipped("detector.yaml")),
+    argument(
+        "params_file", "ROS parameter file, such as a copy of config/detector.yaml.", shipped("config", "detector.yaml")
+    ),
     argument("output_frame", "tf frame of the published boxes, such as base_link; empty: the image's."),
     argument("lidar_frame", "tf frame of a LiDAR beside the camera, which tells how the camera is tilted."),
     argument("publish_merged", "Several cameras: what they see together as one list in output_frame.", choices=YES_NO),
@@ -51,7 +48,7 @@ ARGUMENTS = [
     argument("respawn", "Whether the node is started again when it ends.", "false", YES_NO),
     argument("respawn_delay", "Seconds before that.", "2.0"),
     argument("rviz", "Whether RViz opens; auto: where it is installed and there is a display.", "auto", YES_NO),
-    argument("rviz_config", "What RViz shows.", shipped("detector.rviz")),
+    argument("rviz_config", "What RViz shows.", shipped("config", "detector.rviz")),
     argument("fixed_frame", "RViz's fixed frame; empty: output_frame, else a frame that is added at the camera."),
     argument("points", "Topic of a point cloud that RViz shows as well.", "/lidar/points"),
     argument("use_sim_time", "Whether time comes from /clock, as from `ros2 bag play --clock`.", "false", YES_NO),
@@ -62,16 +59,12 @@ SWITCHES = ("autostart", "publish_merged")
 """Arguments that are parameters of the node, where they are not empty."""
 
 
-def nodes(context: LaunchContext) -> list[Node]:
+def nodes(context: LaunchContext) -> list[Action]:
     """What the arguments ask for."""
     value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
     cameras = [name.strip() for name in value["cameras"].split(",") if name.strip()]
     remappings = [pair for camera in cameras or [""] for pair in input_remappings(camera, value)]
-    made = [detector(value, cameras, remappings)]
-    if wants_rviz(value["rviz"]):
-        frame = value["fixed_frame"] or value["output_frame"] or VIEW
-        made += [view_frame(value, cameras, remappings), rviz(value, cameras, frame)]
-    return made
+    return [detector(value, cameras, remappings), rviz(value, cameras)]
 
 
 def input_remappings(camera: str, value: dict[str, str]) -> list[tuple[str, str]]:
@@ -125,41 +118,22 @@ def reliability_of(topic: str, value: dict[str, str]) -> str:
     return f"qos_overrides.{base}{compressed}.subscription.reliability"
 
 
-def wants_rviz(choice: str) -> bool:
-    """Whether RViz opens."""
-    if choice != "auto":
-        return choice == "true"
-    return shutil.which("rviz2") is not None and any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-
-
-def view_frame(value: dict[str, str], cameras: list[str], remappings: list[tuple[str, str]]) -> Node:
-    """The node that adds the frame for RViz, at the first camera."""
-    first = f"{cameras[0]}/camera_info" if cameras else "camera_info"
-    topic = dict(remappings).get(first, first)
-    return Node(
-        package="monotakd_ros",
-        executable="detector_view",
-        namespace=value["namespace"],
-        remappings=[("camera_info", topic)] if topic != "camera_info" else [],
-        output="screen",
-    )
-
-
-def rviz(value: dict[str, str], cameras: list[str], frame: str) -> Node:
-    """RViz in the node's namespace. Of several cameras it shows the first one's image, and what they see together."""
-    remappings = [("/lidar/points", value["points"])]
-    if cameras:
-        remappings.append(("annotated_image", f"{cameras[0]}/annotated_image"))
-        if value["publish_merged"] != "true":
-            remappings.append(("markers", f"{cameras[0]}/markers"))
-    return Node(
-        package="rviz2",
-        executable="rviz2",
-        namespace=value["namespace"],
-        arguments=["-d", value["rviz_config"], "-f", frame],
-        remappings=remappings,
-        parameters=[{"use_sim_time": value["use_sim_time"] == "true"}],
-        output="log",
+def rviz(value: dict[str, str], cameras: list[str]) -> IncludeLaunchDescription:
+    """RViz. Of several cameras it shows the first one's image, and what they see together, or the first one's boxes."""
+    prefix = f"{cameras[0]}/" if cameras else ""
+    topics = {
+        "camera_info": dict(input_remappings(prefix[:-1], value)).get(f"{prefix}camera_info", f"{prefix}camera_info"),
+        "annotated_image": f"{prefix}annotated_image",
+        "markers": "markers" if value["publish_merged"] == "true" else f"{prefix}markers",
+    }
+    handed_on = ("rviz", "rviz_config", "namespace", "points", "use_sim_time")
+    return IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(shipped("launch", "rviz.launch.py")),
+        launch_arguments={
+            **{name: value[name] for name in handed_on},
+            **topics,
+            "fixed_frame": value["fixed_frame"] or value["output_frame"],
+        }.items(),
     )
 
 

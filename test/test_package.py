@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import stat
@@ -89,8 +90,7 @@ def test_the_wheel_holds_launch_config_rviz_models_and_the_ament_index(
     installed = set(data_files(wheel))
     assert "share/ament_index/resource_index/packages/monotakd_ros" in installed
     assert "share/monotakd_ros/package.xml" in installed
-    assert "share/monotakd_ros/config/detector.rviz" in installed
-    for pattern in ("launch/*.launch.py", "config/*.yaml", "models/*.yaml", "models/*.pt"):
+    for pattern in ("launch/*.launch.py", "config/*.yaml", "config/*.rviz", "models/*.yaml", "models/*.pt"):
         for path in repository.glob(pattern):
             assert f"share/monotakd_ros/{path.relative_to(repository)}" in installed
 
@@ -135,10 +135,19 @@ def test_each_other_script_runs_the_node_of_its_name(repository: Path) -> None:
 
 
 def test_rviz_shows_the_topics_that_replay_writes(repository: Path) -> None:
-    config = yaml.safe_load((repository / "config" / "detector.rviz").read_text())
+    config = yaml.safe_load((repository / "config" / "recorded.rviz").read_text())
     displays = config["Visualization Manager"]["Displays"]
     shown = {display["Class"].split("/")[1]: display.get("Topic", {}).get("Value") for display in displays}
     assert shown["MarkerArray"] == MARKERS_TOPIC
     assert shown["PointCloud2"] == POINTS_TOPIC
     assert shown["Image"] == f"{IMAGE_TOPIC}/compressed"
     assert "TF" in shown
+
+
+def test_rviz_configs_are_those_that_the_tool_writes(repository: Path) -> None:
+    spec = importlib.util.spec_from_file_location("write_rviz", repository / "tools" / "write_rviz.py")
+    assert spec is not None and spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    found = {path.stem: path.read_text(encoding="utf-8") for path in (repository / "config").glob("*.rviz")}
+    assert found == {name: tool.text_of(content) for name, content in tool.configs().items()}

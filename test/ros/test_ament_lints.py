@@ -1,4 +1,4 @@
-"""ROS's own linters pass; skipped, visibly, where ROS is not sourced. Licence texts are in LICENSE, not in each file."""
+"""ROS's own linters pass; skipped, visibly, where ROS is not sourced. The licence is in LICENSE, not in each file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 SOURCES = ("monotakd_ros", "launch", "scripts", "setup.py")
 NOT_OURS = ["D102", "D105", "D107", "D402", "D403"]
-"""Docstrings of obvious methods, of dunders, of __init__ (its arguments are the class's); names that begin in lower case."""
+"""Docstrings of obvious methods, of dunders, of __init__ (its arguments are the class's); names in lower case."""
 
 
 def test_flake8(repository: Path) -> None:
