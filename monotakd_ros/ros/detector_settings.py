@@ -39,7 +39,9 @@ class DetectorSettings:
         live=True,
     )
     image_transport: str = setting(
-        "raw", "What to subscribe to: the image topic, or <image topic>/compressed.", choices=("raw", "compressed")
+        "raw",
+        "What to subscribe to: the image topic, or its /compressed one; an image topic that ends so is meant as it is.",
+        choices=("raw", "compressed"),
     )
     image_decoder: str = setting(
         "auto",

@@ -15,6 +15,7 @@ from monotakd_ros.detector import Detector
 from monotakd_ros.frame import Frame
 from monotakd_ros.ros.detector_settings import DetectorSettings
 from monotakd_ros.ros.image_decoding import Decode
+from monotakd_ros.ros.image_topics import image_source
 from monotakd_ros.ros.live_frames import LiveFrames
 from monotakd_ros.ros.optional import ros_message_types
 from monotakd_ros.ros.outputs import DetectionOutputs
@@ -61,11 +62,10 @@ class LiveCamera:
         self._node, self.name, self._on_image = node, name, on_image
         prefix = f"{name}/" if name else ""
         base = node.resolve_topic_name(f"{prefix}image")
-        self._compressed = settings.image_transport == "compressed"
-        self.image_topic = f"{base}/compressed" if self._compressed else base
+        self.image_topic, self._image_type = image_source(base, settings.image_transport)
         self.info_topic = node.resolve_topic_name(f"{prefix}camera_info")
         self.tally = CameraTally()
-        self.frames = LiveFrames(self.image_topic, rectified_name(base), settings.rectify, decode)  # type: ignore[arg-type]
+        self.frames = LiveFrames(self.image_topic, rectified_name(self.image_topic), settings.rectify, decode)  # type: ignore[arg-type]
         self.outputs = DetectionOutputs(node, name, settings, ros_message_types)
         self._listening: list[Any] = []
         self._throttle = Throttle()
@@ -94,9 +94,8 @@ class LiveCamera:
     def subscribe(self) -> None:
         """Listen, if it does not."""
         if not self._listening:
-            image = "sensor_msgs/msg/CompressedImage" if self._compressed else "sensor_msgs/msg/Image"
             self._subscribe("sensor_msgs/msg/CameraInfo", self.info_topic, self._take_camera_info)
-            self._subscribe(image, self.image_topic, self._take_image)
+            self._subscribe(self._image_type, self.image_topic, self._take_image)
 
     def unsubscribe(self) -> None:
         """Listen no longer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from monotakd_ros.ros.diagnostics import steady_clock
 from monotakd_ros.ros.disk_quota import DiskQuota
 from monotakd_ros.ros.generate_settings import GenerateSettings
 from monotakd_ros.ros.image_decoding import image_decoder
+from monotakd_ros.ros.image_topics import image_source
 from monotakd_ros.ros.live_frames import LiveFrames
 from monotakd_ros.ros.live_labels import LiveLabels
 from monotakd_ros.ros.live_recorder import PART_DIR, LiveRecorder, earlier_parts
@@ -90,10 +92,10 @@ class LiveRun:
         """See `Run`."""
         self._worker.listen()
         if not self._subscriptions:
-            kind = "CompressedImage" if self._settings.image_transport == "compressed" else "Image"
-            self._subscribe("CameraInfo", "camera_info", self._frames.images.take_camera_info)
-            self._subscribe(kind, self._image_topic, self._pairing.add_image)
-            self._subscribe("PointCloud2", "points", self._pairing.add_cloud)
+            topic, message = self._image_source
+            self._subscribe("sensor_msgs/msg/CameraInfo", "camera_info", self._frames.images.take_camera_info)
+            self._subscribe(message, topic, self._pairing.add_image)
+            self._subscribe("sensor_msgs/msg/PointCloud2", "points", self._pairing.add_cloud)
         return "listens"
 
     def cancel(self) -> str:
@@ -146,8 +148,8 @@ class LiveRun:
     def _make_frames(self) -> PairedFrames:
         settings, node = self._settings, self._node
         _, decode = image_decoder(settings.image_decoder)  # type: ignore[arg-type]
-        rectified = rectified_name(node.resolve_topic_name("image"))
-        images = LiveFrames(self._image_topic, rectified, settings.rectify, decode)  # type: ignore[arg-type]
+        topic, _ = self._image_source
+        images = LiveFrames(topic, rectified_name(topic), settings.rectify, decode)  # type: ignore[arg-type]
         calibrated = calibrated_extrinsic(Path(settings.calibration)) if settings.calibration else None
         lookup = _no_tf if self._tf is None else self._tf.lookup
         return PairedFrames(images, node.resolve_topic_name("points"), lookup, calibrated, settings.world_frame)
@@ -166,22 +168,21 @@ class LiveRun:
             return None
 
     @property
-    def _image_topic(self) -> str:
-        """Only `image` itself is remapped."""
-        base = self._node.resolve_topic_name("image")
-        return f"{base}/compressed" if self._settings.image_transport == "compressed" else base
+    def _image_source(self) -> tuple[str, str]:
+        """Topic and message; only `image` itself is remapped."""
+        return image_source(self._node.resolve_topic_name("image"), self._settings.image_transport)
 
     def _time_jumps(self) -> None:
         if self._tf is not None:
             self._tf.clear()
         self._frames.forget()
 
-    def _subscribe(self, kind: str, topic: str, callback: Any) -> None:
+    def _subscribe(self, message: str, topic: str, callback: Any) -> None:
         made = self._node.create_subscription(
-            ros_message_types(f"sensor_msgs/msg/{kind}"),
+            ros_message_types(message),
             topic,
             callback,
-            qos_profile_sensor_data,
+            copy.copy(qos_profile_sensor_data),  # rclpy writes overrides into it, and all share that one
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._subscriptions.append(made)
@@ -196,7 +197,7 @@ class LiveRun:
 
     def _missing(self) -> str:
         """What is not published, or does not fit."""
-        topics = (self._image_topic, self._node.resolve_topic_name("points"))
+        topics = (self._image_source[0], self._node.resolve_topic_name("points"))
         silent = [topic for topic in topics if not self._node.count_publishers(topic)]
         if silent:
             return f"nobody publishes {' and '.join(silent)}"

@@ -12,6 +12,7 @@ from monotakd_ros.data.message_types import bag_message_types
 from monotakd_ros.data.to_msg import MessageBuilder
 from monotakd_ros.errors import CalibrationError, FrameError
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
+from monotakd_ros.ros.image_topics import image_source
 from monotakd_ros.ros.live_frames import LiveFrames
 
 STAMP_NS = 1_700_000_000_000_000_007
@@ -104,3 +105,11 @@ def test_a_driver_that_names_no_frames_is_taken_as_it_is(
     assert frames.frame(make.image(picture(0), STAMP_NS, ""), nowhere).camera_frame_id == "camera"
     frames.take_camera_info(info(make, camera, frame_id="/front"))
     assert frames.frame(make.image(picture(0), STAMP_NS, ""), nowhere).camera_frame_id == "front"
+
+
+def test_compressed_topics_may_be_named_either_way() -> None:
+    raw, compressed = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+    assert image_source("/front/image", "raw") == ("/front/image", raw)
+    for topic, transport in (("/front/image", "compressed"), ("/front/image/compressed", "compressed")):
+        assert image_source(topic, transport) == ("/front/image/compressed", compressed)
+    assert image_source("/front/image/compressed", "raw") == ("/front/image/compressed", compressed)
