@@ -58,11 +58,13 @@ class TransformLookup:
         self._buffer.clear()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and give back what the buffer never does."""
         self._listener.unregister()
-        service = getattr(self._buffer, "srv", None)  # tf2_frames, which the buffer never gives back
-        if service is not None:
-            self._node.destroy_service(service)
+        # The node's clock would call a handle that is gone.
+        if (jumps := getattr(self._buffer, "jump_handle", None)) is not None:
+            jumps.unregister()
+        if (frames := getattr(self._buffer, "srv", None)) is not None:
+            self._node.destroy_service(frames)
 
     def _wait(self, target: str, source: str, stamp: Time) -> None:
         # By the wall clock: the node's own may stand still (a paused bag), and a lookup must end.

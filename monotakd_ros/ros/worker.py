@@ -18,6 +18,9 @@ from monotakd_ros.ros.newest import NewestItems
 
 logger = logging.getLogger(__name__)
 
+HANGS_S = 10.0
+"""A round that takes this long will not end."""
+
 
 @dataclass(frozen=True, eq=False)
 class Arrival:
@@ -97,9 +100,11 @@ class DetectionWorker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the round that is under way."""
+        """End after the round that is under way; one that hangs is left behind, so that the node can end."""
         self.waiting.close()
-        self._thread.join()
+        self._thread.join(HANGS_S)
+        if self._thread.is_alive():
+            logger.error("the network hangs: a round that began before is not over after %g s", HANGS_S)
 
     def _run(self) -> None:
         while (taken := self.waiting.take(self._expected(), self._window_s())) is not None:

@@ -124,6 +124,10 @@ class Graph:
             self.until(lambda: publisher.get_subscription_count() > 0, f"a subscription of {topic}")
         self._publishers[topic].publish(message)
 
+    def unplug(self, topic: str) -> None:
+        """Publish no longer."""
+        self.node.destroy_publisher(self._publishers.pop(topic))
+
     def send_camera(
         self, image: np.ndarray, stamp_ns: int, namespace: str = "", frame_id: str = "camera", camera: Any = CAMERA
     ) -> None:
@@ -147,6 +151,25 @@ class Graph:
         self.until(future.done, f"an answer of {service}")
         self.node.destroy_client(client)
         return future.result()
+
+    def transition(self, name: str, node: str = "detector") -> str:
+        """Ask for a transition, e.g. "activate"; returns the state after it."""
+        from lifecycle_msgs.msg import Transition
+        from lifecycle_msgs.srv import ChangeState, GetState
+
+        number = getattr(Transition, f"TRANSITION_{name.upper()}")
+        self.call(f"/{node}/change_state", ChangeState, ChangeState.Request(transition=Transition(id=number)))
+        return str(self.call(f"/{node}/get_state", GetState, GetState.Request()).current_state.label)
+
+    def set_parameter(self, name: str, value: Any, node: str = "detector") -> str:
+        """Set a parameter from outside; returns the reason of a refusal."""
+        from rcl_interfaces.srv import SetParameters
+        from rclpy.parameter import Parameter
+
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        (result,) = self.call(f"/{node}/set_parameters", SetParameters, request).results
+        assert result.successful == (result.reason == "")
+        return str(result.reason)
 
     def health(self, part: str) -> dict[str, str] | None:
         """What the diagnostics said last of a part, with its `level` and `message`; None when nothing."""
@@ -196,3 +219,28 @@ def graph(ros_context: None) -> Iterator[Graph]:
     made = Graph()
     yield made
     made.close()
+
+
+@pytest.fixture
+def start(graph: Graph, tiny_checkpoint: Path) -> Callable[..., Any]:
+    """Starts a detector node with parameters; active unless it is told not to start."""
+    from rclpy.parameter import Parameter
+
+    from monotakd_ros.ros.detector_node import DetectorNode
+
+    def make(namespace: str = "", **parameters: Any) -> DetectorNode:
+        values = {
+            "checkpoint": str(tiny_checkpoint),
+            "device": "cpu",
+            "publish_detections": False,
+            "diagnostics_period_s": 0.1,
+            "marker_score_threshold": 0.0,
+            **parameters,
+        }
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        graph.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
+        node = DetectorNode(parameter_overrides=overrides, namespace=namespace)
+        assert node.start()
+        return graph.run(node)
+
+    return make

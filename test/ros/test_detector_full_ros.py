@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,6 @@ from monotakd_ros.geometry.transforms import LIDAR_TO_OPTICAL_ROTATION, make_tra
 pytest.importorskip("vision_msgs", reason="needs vision_msgs: a full ROS 2")
 pytest.importorskip("tf2_ros", reason="needs tf2_ros: a full ROS 2")
 
-from rclpy.parameter import Parameter
-
-from monotakd_ros.ros.detector_node import DetectorNode
 from monotakd_ros.ros.outputs import LATCHED
 
 STAMP_NS = 1_700_000_000_000_000_000
@@ -29,17 +27,9 @@ BASE_T_CAM = make_transform(LIDAR_TO_OPTICAL_ROTATION.T, [2.0, 0.0, 1.5])
 
 
 @pytest.fixture
-def start(graph: Any, tiny_checkpoint: Path) -> Callable[..., DetectorNode]:
-    """Starts an active node with parameters."""
-
-    def make(**parameters: Any) -> DetectorNode:
-        values = {"checkpoint": str(tiny_checkpoint), "device": "cpu", "diagnostics_period_s": 0.1, **parameters}
-        graph.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
-        node = DetectorNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
-        assert node.start()
-        return graph.run(node)
-
-    return make
+def start(start: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, with detections."""
+    return functools.partial(start, publish_detections=True)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ from monotakd_ros.frame import Frame
 
 rclpy = pytest.importorskip("rclpy", reason="needs rclpy: `make test-ros`, or a sourced ROS 2")
 
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from rcl_interfaces.srv import DescribeParameters, SetParameters  # noqa: E402
+from rcl_interfaces.srv import DescribeParameters  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data  # noqa: E402
 
@@ -26,42 +23,6 @@ from monotakd_ros.ros.detector_node import DetectorNode  # noqa: E402
 STAMP_NS = 1_700_000_000_000_000_000
 MARKERS = "visualization_msgs/msg/MarkerArray"
 DELETE_ALL, CUBE = 3, 1
-
-
-@pytest.fixture
-def start(graph: Any, tiny_checkpoint: Path) -> Callable[..., DetectorNode]:
-    """Starts a node with parameters; active unless it is told not to start."""
-
-    def make(namespace: str = "", **parameters: Any) -> DetectorNode:
-        values = {
-            "checkpoint": str(tiny_checkpoint),
-            "device": "cpu",
-            "publish_detections": False,
-            "diagnostics_period_s": 0.1,
-            "marker_score_threshold": 0.0,
-            **parameters,
-        }
-        overrides = [Parameter(name, value=value) for name, value in values.items()]
-        graph.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
-        node = DetectorNode(parameter_overrides=overrides, namespace=namespace)
-        assert node.start()
-        return graph.run(node)
-
-    return make
-
-
-def set_parameter(graph: Any, name: str, value: Any) -> str:
-    """Set a parameter from outside; returns the reason of a refusal."""
-    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-    (result,) = graph.call("/detector/set_parameters", SetParameters, request).results
-    assert result.successful == (result.reason == "")
-    return str(result.reason)
-
-
-def transition(graph: Any, number: int) -> str:
-    """Ask for a transition; returns the state after it."""
-    graph.call("/detector/change_state", ChangeState, ChangeState.Request(transition=Transition(id=number)))
-    return str(graph.call("/detector/get_state", GetState, GetState.Request()).current_state.label)
 
 
 def cubes(message: Any) -> list[Any]:
@@ -94,7 +55,7 @@ def test_an_image_without_boxes_takes_the_old_ones_away(graph: Any, start: Any, 
     heard = graph.listen("markers", MARKERS)
     start()
     assert cubes(shown(graph, heard, picture, STAMP_NS))
-    assert set_parameter(graph, "score_threshold", 1.0) == ""
+    assert graph.set_parameter("score_threshold", 1.0) == ""
     assert [marker.action for marker in shown(graph, heard, picture, STAMP_NS + 1).markers] == [DELETE_ALL]
 
 
@@ -114,13 +75,13 @@ def test_thresholds_change_while_active_and_the_rest_says_why_not(graph: Any, st
     start()
     before = cubes(shown(graph, heard, picture, STAMP_NS))
     scores = sorted(float(marker.text.split()[1]) for marker in heard[-1].markers if marker.text)
-    assert set_parameter(graph, "class_score_thresholds", [f"{name}:1.0" for name in ("Car", "Pedestrian")]) == ""
+    assert graph.set_parameter("class_score_thresholds", [f"{name}:1.0" for name in ("Car", "Pedestrian")]) == ""
     after = cubes(shown(graph, heard, picture, STAMP_NS + 1))
     assert len(after) < len(before) and scores
-    assert "expected classes among" in set_parameter(graph, "class_score_thresholds", ["Tram:0.5"])
-    assert "entries like Class:0.4" in set_parameter(graph, "class_score_thresholds", ["Car"])
-    assert "out of range" in set_parameter(graph, "score_threshold", 1.5)
-    assert "deactivate and clean it up first" in set_parameter(graph, "device", "cuda")
+    assert "expected classes among" in graph.set_parameter("class_score_thresholds", ["Tram:0.5"])
+    assert "entries like Class:0.4" in graph.set_parameter("class_score_thresholds", ["Car"])
+    assert "out of range" in graph.set_parameter("score_threshold", 1.5)
+    assert "deactivate and clean it up first" in graph.set_parameter("device", "cuda")
     assert len(cubes(shown(graph, heard, picture, STAMP_NS + 2))) == len(after)
 
 
@@ -137,28 +98,28 @@ def test_the_life_cycle(graph: Any, start: Any, picture: Any) -> None:
     heard = graph.listen("markers", MARKERS)
     start(autostart=False)
     assert graph.until(lambda: graph.health("detector"), "diagnostics")["message"] == "unconfigured"
-    for number, state in (
-        (Transition.TRANSITION_CONFIGURE, "inactive"),
-        (Transition.TRANSITION_ACTIVATE, "active"),
-        (Transition.TRANSITION_DEACTIVATE, "inactive"),
-        (Transition.TRANSITION_CLEANUP, "unconfigured"),
-        (Transition.TRANSITION_CONFIGURE, "inactive"),
-        (Transition.TRANSITION_ACTIVATE, "active"),
+    for name, state in (
+        ("configure", "inactive"),
+        ("activate", "active"),
+        ("deactivate", "inactive"),
+        ("cleanup", "unconfigured"),
+        ("configure", "inactive"),
+        ("activate", "active"),
     ):
-        assert transition(graph, number) == state
+        assert graph.transition(name) == state
     assert cubes(shown(graph, heard, picture, STAMP_NS))
     count = len(heard)
-    assert transition(graph, Transition.TRANSITION_DEACTIVATE) == "inactive"
+    assert graph.transition("deactivate") == "inactive"
     graph.until(lambda: len(heard) > count, "a last message")
     assert [marker.action for marker in heard[-1].markers] == [DELETE_ALL]
-    assert set_parameter(graph, "rectify", "never") != ""
-    assert transition(graph, Transition.TRANSITION_CLEANUP) == "unconfigured"
-    assert set_parameter(graph, "rectify", "never") == ""
+    assert graph.set_parameter("rectify", "never") != ""
+    assert graph.transition("cleanup") == "unconfigured"
+    assert graph.set_parameter("rectify", "never") == ""
 
 
 def test_a_missing_checkpoint_stops_at_configure_with_its_reason(graph: Any, start: Any, tmp_path: Path) -> None:
     start(autostart=False, checkpoint=str(tmp_path / "none.pt"))
-    assert transition(graph, Transition.TRANSITION_CONFIGURE) == "unconfigured"
+    assert graph.transition("configure") == "unconfigured"
     health = graph.until(
         lambda: (found := graph.health("detector")) and found["level"] == "2" and found, "an error in the diagnostics"
     )
@@ -174,7 +135,7 @@ def test_what_is_missing_is_named(graph: Any, start: Any) -> None:
         import vision_msgs  # noqa: F401
     except ImportError:
         start(autostart=False, publish_detections=True)
-        assert transition(graph, Transition.TRANSITION_CONFIGURE) == "unconfigured"
+        assert graph.transition("configure") == "unconfigured"
         health = graph.until(
             lambda: (found := graph.health("detector")) and found["level"] == "2" and found, "an error"
         )
@@ -284,10 +245,10 @@ def test_several_cameras_go_through_the_network_together(graph: Any, start: Any,
             lambda messages=messages: next((item for item in messages if cubes(item)), None), f"boxes of {name}"
         )
         assert message.markers[0].header.frame_id == name
-    assert set_parameter(graph, "enabled_cameras", ["left"]) == ""
+    assert graph.set_parameter("enabled_cameras", ["left"]) == ""
     graph.until(lambda: (graph.health("camera front") or {}).get("message") == "disabled", "front disabled")
-    assert "expected names among" in set_parameter(graph, "enabled_cameras", ["rear"])
-    assert set_parameter(graph, "enabled_cameras", ["*"]) == ""
+    assert "expected names among" in graph.set_parameter("enabled_cameras", ["rear"])
+    assert graph.set_parameter("enabled_cameras", ["*"]) == ""
     graph.until(lambda: (graph.health("camera front") or {}).get("message") != "disabled", "front enabled")
 
 
