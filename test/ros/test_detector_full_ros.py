@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,32 @@ def test_without_tf_an_image_is_skipped_and_the_next_one_with_it_is_not(graph: A
             break
         time.sleep(0.1)
     assert of_stamp(graph, heard, STAMP_NS + index).detections
+
+
+def test_tf_that_comes_late_is_waited_for(graph: Any, start: Any, picture: Any) -> None:
+    heard = graph.listen("detections", ARRAY)
+    start(output_frame="base_link", tf_timeout_s=5.0)
+    graph.send_camera(picture(0), STAMP_NS)
+    time.sleep(0.3)
+    assert not heard
+    graph.send("/tf_static", graph.make.transform(BASE_T_CAM, "base_link", "camera", 0), LATCHED)
+    assert of_stamp(graph, heard, STAMP_NS).detections
+
+
+def test_cleanup_gives_back_what_tf_took(graph: Any, start: Any) -> None:
+    """tf2's buffer keeps a service and a callback of the clock; one that is gone must not be called."""
+    node = start(output_frame="base_link", use_sim_time=True)
+    for _ in range(3):
+        for name in ("deactivate", "cleanup", "configure", "activate"):
+            graph.transition(name)
+    assert sum("tf2" in service.srv_name for service in node.services) == 1
+    for name in ("deactivate", "cleanup"):
+        graph.transition(name)
+    gc.collect()
+    for seconds in (1000, 10):
+        graph.send("/clock", graph.make.make("rosgraph_msgs/msg/Clock", clock=graph.make.time(seconds * 10**9)))
+        graph.until(lambda seconds=seconds: node.get_clock().now().nanoseconds == seconds * 10**9, "the node's clock")
+    assert not any("tf2" in service.srv_name for service in node.services)
 
 
 def test_classes_are_told_to_those_who_come_late(graph: Any, start: Any) -> None:
