@@ -29,7 +29,7 @@ def shipped(*names: str) -> PathJoinSubstitution:
 
 YES_NO = ["true", "false"]
 ARGUMENTS = [
-    argument("image", "Topic of the images; of compressed ones without /compressed. Empty: image."),
+    argument("image", "Topic of the images, raw or compressed; empty: image."),
     argument("camera_info", "Topic of their CameraInfo; empty: camera_info beside the image topic."),
     argument("cameras", "Several cameras: their namespaces, as front,left; image and camera_info are names in these."),
     argument("namespace", "Namespace of the node and of what it publishes."),
@@ -70,7 +70,8 @@ def nodes(context: LaunchContext) -> list[Action]:
 def input_remappings(camera: str, value: dict[str, str]) -> list[tuple[str, str]]:
     """From the names that the node uses to those that were given."""
     image = value["image"]
-    info = value["camera_info"] or (f"{image.rpartition('/')[0]}/camera_info" if "/" in image else "")
+    beside, slash, _ = image.removesuffix("/compressed").rpartition("/")
+    info = value["camera_info"] or (f"{beside}/camera_info" if slash else "")
     prefix = f"{camera}/" if camera else ""
     return [
         (prefix + name, prefix + to.lstrip("/") if camera else to)
@@ -84,7 +85,8 @@ def detector(value: dict[str, str], cameras: list[str], remappings: list[tuple[s
     overrides = {name: value[name] for name in GIVEN if value[name]}
     overrides |= {name: value[name] == "true" for name in SWITCHES if value[name]}
     if value["image_reliability"]:
-        overrides |= {reliability_of(topic, value): value["image_reliability"] for topic in images(cameras, value)}
+        for topic in images(cameras, value):
+            overrides |= reliability_of(topic, value)
     if cameras:
         overrides["cameras"] = cameras
     if value["use_sim_time"] == "true":
@@ -111,11 +113,11 @@ def images(cameras: list[str], value: dict[str, str]) -> list[str]:
     return [dict(input_remappings(prefix[:-1], value)).get(f"{prefix}image", f"{prefix}image") for prefix in prefixes]
 
 
-def reliability_of(topic: str, value: dict[str, str]) -> str:
-    """The parameter that holds the reliability of an image topic's subscription."""
+def reliability_of(topic: str, value: dict[str, str]) -> dict[str, str]:
+    """The parameters that hold the reliability of an image topic's subscription, raw or compressed."""
     base = topic if topic.startswith("/") else f"/{value['namespace'].strip('/')}/{topic}".replace("//", "/")
-    compressed = "/compressed" if value["image_transport"] == "compressed" else ""
-    return f"qos_overrides.{base}{compressed}.subscription.reliability"
+    names = {base, f"{base.removesuffix('/compressed')}/compressed"}
+    return {f"qos_overrides.{name}.subscription.reliability": value["image_reliability"] for name in sorted(names)}
 
 
 def rviz(value: dict[str, str], cameras: list[str]) -> IncludeLaunchDescription:

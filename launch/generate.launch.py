@@ -34,7 +34,7 @@ ARGUMENTS = [
     argument("device", "Where the networks run: cpu, cuda or cuda:N."),
     argument("jobs", "Processes that work at once on recordings."),
     argument("max_gib", "Nothing more is written once `out` takes so many GiB."),
-    argument("image", "Live: topic of the images; of compressed ones without /compressed."),
+    argument("image", "Live: topic of the images, raw or compressed."),
     argument("camera_info", "Live: topic of their CameraInfo; empty: camera_info beside the image topic."),
     argument("points", "Live: topic of the clouds."),
     argument("image_transport", "Live: how images come.", ("raw", "compressed")),
@@ -100,9 +100,9 @@ def overrides(value: dict[str, str]) -> dict[str, object]:
 
 def inputs(value: dict[str, str]) -> dict[str, str]:
     """Topics of the live mode."""
-    image = value["image"]
-    beside = f"{image.rpartition('/')[0]}/camera_info" if "/" in image else ""
-    return {"image": image, "camera_info": value["camera_info"] or beside, "points": value["points"]}
+    beside, slash, _ = value["image"].removesuffix("/compressed").rpartition("/")
+    info = value["camera_info"] or (f"{beside}/camera_info" if slash else "")
+    return {"image": value["image"], "camera_info": info, "points": value["points"]}
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -50,7 +50,7 @@ ARGUMENTS = [
     argument("bag", "The bag: a rosbag2 folder.", None),
     argument("out", "Folder for a bag of the boxes, which must not exist; empty: nothing is recorded."),
     argument("record", "Which topics are recorded, as a regular expression.", RECORDED),
-    argument("image", "Image topic, of compressed ones without /compressed; empty: the bag's only one."),
+    argument("image", "Image topic, raw or compressed; empty: the bag's only one."),
     argument("camera_info", "Topic of its CameraInfo; empty: camera_info beside the image topic."),
     argument("rate", "How fast the bag is played.", "1.0"),
     argument("loop", "Whether it begins anew at its end.", "false", ["true"]),
@@ -108,6 +108,7 @@ def image_topic(topics: dict[str, str], wanted: str) -> tuple[str, str]:
     raw = {name: "raw" for name, kind in topics.items() if kind == IMAGE}
     small = {name.removesuffix("/compressed"): "compressed" for name, kind in topics.items() if kind == COMPRESSED}
     transports = {**small, **raw}
+    wanted = wanted.removesuffix("/compressed")
     names = [wanted] if wanted in transports else [name for name in transports if name.rpartition("/")[2] not in OURS]
     if (wanted and names != [wanted]) or len(names) != 1:
         raise RuntimeError(f"image: expected one of the bag's image topics, {sorted(transports)}, got {wanted!r}")

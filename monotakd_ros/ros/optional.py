@@ -9,6 +9,9 @@ from typing import Any
 
 from monotakd_ros.errors import MissingDependencyError
 
+IN_PACKAGE = {"tf2_ros": "tf2_ros_py"}
+"""Packages of modules that are called otherwise."""
+
 
 def ros_module(name: str, needed_for: str, otherwise: str) -> ModuleType:
     """Import a part of ROS.
@@ -25,7 +28,8 @@ def ros_module(name: str, needed_for: str, otherwise: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
-        apt_name = f"ros-{os.environ.get('ROS_DISTRO', '$ROS_DISTRO')}-{package.replace('_', '-')}"
+        apt_package = IN_PACKAGE.get(package, package).replace("_", "-")
+        apt_name = f"ros-{os.environ.get('ROS_DISTRO', '$ROS_DISTRO')}-{apt_package}"
         raise MissingDependencyError(
             f"{needed_for} needs {package}, which does not load here ({error}): `apt install {apt_name}` and source "
             f"ROS again, or {otherwise}"

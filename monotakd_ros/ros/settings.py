@@ -113,8 +113,8 @@ def reference_table(kind: type) -> str:
     rows = ["| parameter | type | default | allowed | live | what it does |", "|---|---|---|---|---|---|"]
     for name, (described, default) in settings_of(kind).items():
         allowed = described.limits.replace("|", "\\|")
-        live = "yes" if described.live else ""
-        rows.append(f"| `{name}` | {type_name(default)} | `{shown(default)}` | {allowed} | {live} | {described.text} |")
+        live, text = "yes" if described.live else "", described.text.replace("<", "\\<")  # no HTML tag
+        rows.append(f"| `{name}` | {type_name(default)} | `{shown(default)}` | {allowed} | {live} | {text} |")
     return "\n".join(rows) + "\n"
 
 

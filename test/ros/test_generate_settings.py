@@ -11,18 +11,8 @@ from monotakd_ros.errors import ConfigError
 from monotakd_ros.generation.settings import GenerationSettings
 from monotakd_ros.provenance import usable_cores
 from monotakd_ros.ros.generate_settings import GenerateSettings
-from monotakd_ros.ros.settings import commented_yaml, reference_table
 
 COMPLETE = GenerateSettings(out="set", recordings=("a", ""), teacher="teacher.pt")
-
-
-def test_the_shipped_file_is_the_dataclass(repository: Path) -> None:
-    shipped = (repository / "config" / "generate_node.yaml").read_text()
-    assert shipped == commented_yaml(GenerateSettings, "generate")
-
-
-def test_the_page_holds_the_table(repository: Path) -> None:
-    assert reference_table(GenerateSettings) in (repository / "docs" / "ros_generate.md").read_text()
 
 
 @pytest.mark.parametrize(
