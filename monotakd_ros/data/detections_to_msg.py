@@ -48,12 +48,12 @@ class DetectionMessages(MessageBuilder):
             frame_T_cam: (4, 4) from the image's frame into that one.
         """
         header = self.header(stamp_ns, frame_id)
-        messages = []
+        names, messages = detections.names, []
         for index, (center, rotation) in enumerate(poses_in(frame_T_cam, detections)):
             box = self.box(center, rotation, detections.boxes_lidar[index, 3:6])
             covariance = pose_covariance_in(frame_T_cam, detections.covariance_lidar[index], detections.cam_T_lidar)
             score = detections.scores[index]
-            messages.append(self.detection(header, detections.names[index], score, box, covariance))
+            messages.append(self.detection(header, names[index], score, box, covariance))
         return self.make("vision_msgs/msg/Detection3DArray", header=header, detections=messages)
 
     def label_info(self, class_names: tuple[str, ...], threshold: float, stamp_ns: int, frame_id: str) -> Any:
@@ -95,8 +95,7 @@ class DetectionMessages(MessageBuilder):
         corners = corners_from_boxes(detections.boxes_lidar).reshape(-1, 3)
         corners = transform_points(frame_T_lidar, corners).reshape(-1, 8, 3)
         centers_cam = transform_points(detections.cam_T_lidar, np.asarray(detections.boxes_lidar[:, :3], np.float64))
-        for index, (center, rotation) in enumerate(poses_in(frame_T_cam, detections)):
-            name = detections.names[index]
+        for index, (name, (center, rotation)) in enumerate(zip(detections.names, poses_in(frame_T_cam, detections))):
             colour = colour_of(name)
             common = {"header": header, "id": index, "action": _ADD, "lifetime": lifetime}
             size = detections.boxes_lidar[index, 3:6]

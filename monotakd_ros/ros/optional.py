@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from types import ModuleType
@@ -36,6 +37,7 @@ def ros_module(name: str, needed_for: str, otherwise: str) -> ModuleType:
         ) from error
 
 
+@functools.cache  # asked for every part of every message
 def ros_message_types(name: str) -> Any:
     """The class of a message name such as "vision_msgs/msg/Detection3DArray".
 
