@@ -80,6 +80,7 @@ def nodes(context: LaunchContext) -> list[Action]:
             "rviz": value["rviz"],
             "rviz_config": PathJoinSubstitution([SHARE, "config", "generate.rviz"]),
             "namespace": f"{value['namespace']}/generate",
+            "camera_info": "camera_info",  # of the preview; without it, it would be this file's argument of that name
             "use_sim_time": value["use_sim_time"],
         }.items(),
     )

@@ -110,16 +110,16 @@ def image(name: str, label: str = "Image", reliable: bool = True) -> Display:
     return display("Image", label, Normalize_Range=False, Topic=topic(name, reliable))
 
 
-def views(frame: str) -> Display:
-    """Behind the camera; kept beside it: from above, and through the camera."""
+def views(frame: str, ahead_m: float) -> Display:
+    """Behind the camera, looking at what is so far ahead; kept beside it: from above, and through the camera."""
     behind = {
         "Class": "rviz_default_plugins/ThirdPersonFollower",
         "Name": "Behind",
         "Target Frame": frame,
-        "Distance": 20,
+        "Distance": 29 - ahead_m,
         "Pitch": 0.36,
         "Yaw": math.pi,
-        "Focal Point": {"X": 9, "Y": 0, "Z": 0},
+        "Focal Point": {"X": ahead_m, "Y": 0, "Z": 0},
         "Near Clip Distance": 0.01,
     }
     above = {
@@ -144,7 +144,7 @@ def views(frame: str) -> Display:
     return {"Current": behind, "Saved": [behind, above, inside]}
 
 
-def config(fixed_frame: str, view_frame: str, displays: list[Display], panes: str = ONE_IMAGE) -> Display:
+def config(frame: str, displays: list[Display], panes: str = ONE_IMAGE, ahead_m: float = 9.0) -> Display:
     """A whole RViz config."""
     tools = ("MoveCamera", "Interact", "Select", "FocusCamera", "Measure")
     return {
@@ -156,12 +156,12 @@ def config(fixed_frame: str, view_frame: str, displays: list[Display], panes: st
             "Class": "",
             "Displays": displays,
             "Enabled": True,
-            "Global Options": {"Background Color": "32; 34; 37", "Fixed Frame": fixed_frame, "Frame Rate": 30},
+            "Global Options": {"Background Color": "32; 34; 37", "Fixed Frame": frame, "Frame Rate": 30},
             "Name": "root",
             "Tools": [{"Class": f"rviz_default_plugins/{name}"} for name in tools],
             "Transformation": {"Current": {"Class": "rviz_default_plugins/TF"}},
             "Value": True,
-            "Views": views(view_frame),
+            "Views": views(frame, ahead_m),
         },
         "Window Geometry": {
             "Displays": {"collapsed": False},
@@ -189,10 +189,10 @@ def configs() -> dict[str, Display]:
         generate.append(boxes(f"{kind}/markers", kind.replace("_", " ").capitalize(), shown))
     several = [grid("base_link", 0.0), transforms(), points, boxes("markers"), *of_cameras]
     return {
-        "detector": config(VIEW, VIEW, [*detector, image("annotated_image")]),
-        "multi_camera": config("base_link", "base_link", several, THREE_IMAGES),
-        "generate": config(VIEW, VIEW, [*generate, image("image")]),
-        "recorded": config("lidar", "lidar", [*recorded, image("/camera/image_rect/compressed", reliable=False)]),
+        "detector": config(VIEW, [*detector, image("annotated_image")]),
+        "multi_camera": config("base_link", several, THREE_IMAGES, ahead_m=2.0),
+        "generate": config(VIEW, [*generate, image("image")]),
+        "recorded": config("lidar", [*recorded, image("/camera/image_rect/compressed", reliable=False)]),
     }
 
 

@@ -67,7 +67,7 @@ class DetectorView(Node):
 
     def _remind(self) -> None:
         topic = self.resolve_topic_name("camera_info")
-        self.get_logger().warning(f"no CameraInfo on {topic} yet: RViz has no frame to show boxes in")
+        self.get_logger().warning(f"no CameraInfo on {topic} yet: {self._settings.frame} cannot be placed")
 
 
 def main() -> None:
