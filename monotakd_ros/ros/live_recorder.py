@@ -21,8 +21,9 @@ from monotakd_ros.data.frame_writers import FrameWriter, ImageEncoding, OutputFo
 from monotakd_ros.errors import OutputError
 from monotakd_ros.frame import Frame
 from monotakd_ros.generation.frame_files import seen_points
-from monotakd_ros.generation.selection import CLOCK_JUMP_NS, FrameSelector
+from monotakd_ros.generation.selection import FrameSelector
 from monotakd_ros.generation.settings import SelectionSettings
+from monotakd_ros.ros.stamp_clock import StampClock
 
 PART_DIR = "parts"
 
@@ -65,7 +66,7 @@ class LiveRecorder:
         self._selector = FrameSelector(selection)
         self._writer: FrameWriter | None = None
         self._closes_at = 0.0
-        self._last_ns: int | None = None
+        self._time = StampClock()
         self.kept = 0
         self.left_out: Counter[str] = Counter()
         self.parts: list[Path] = []
@@ -76,9 +77,8 @@ class LiveRecorder:
         Raises:
             OutputError: it cannot be written. The open part is closed with what it held before.
         """
-        if self._last_ns is not None and frame.stamp_ns < self._last_ns - CLOCK_JUMP_NS:
-            self.close()  # time jumped back: a bag's stamps rise
-        self._last_ns = frame.stamp_ns
+        if self._time.jump_back_s(frame.stamp_ns):
+            self.close()  # a bag's stamps rise
         self.close_when_due()
         objection = self._selector.objection(frame, lambda: len(seen_points(frame)[1]))
         if objection is not None:

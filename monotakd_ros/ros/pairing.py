@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from monotakd_ros.data.bag_windows import Window
 from monotakd_ros.data.from_msg import stamp_ns_from_msg
 from monotakd_ros.errors import MissingDependencyError
-from monotakd_ros.generation.selection import CLOCK_JUMP_NS
 from monotakd_ros.ros.optional import ros_module
+from monotakd_ros.ros.stamp_clock import StampClock
 
 logger = logging.getLogger(__name__)
 
@@ -111,16 +111,14 @@ class NearestPairing:
 
 
 class _Time:
-    """Stamps of images and clouds together; calls back when one lies far before those that came."""
+    """Stamps of images and clouds together; calls back when time jumps back."""
 
     def __init__(self, *on_jump: Callable[[], None]) -> None:
         self._on_jump = on_jump
-        self._newest_ns = 0
+        self._clock = StampClock()
 
     def goes_to(self, stamp_ns: int) -> None:
         """Take the next stamp."""
-        if stamp_ns < self._newest_ns - CLOCK_JUMP_NS:
-            self._newest_ns = stamp_ns
+        if self._clock.jump_back_s(stamp_ns):
             for call in self._on_jump:
                 call()
-        self._newest_ns = max(self._newest_ns, stamp_ns)

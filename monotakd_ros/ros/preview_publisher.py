@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from monotakd_ros.data.boxed_bag_writer import BOX_TOPICS
@@ -19,10 +18,8 @@ from monotakd_ros.errors import MissingDependencyError
 from monotakd_ros.frame import BoxedFrame, BoxKind, Frame, Labels3D
 from monotakd_ros.geometry.transforms import invert_transform
 from monotakd_ros.ros.optional import ros_message_types, ros_module
+from monotakd_ros.ros.qos import latched
 from monotakd_ros.visualization.box_styles import BOX_STYLES
-
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-"""For RViz that is started, or switched to a topic, between two frames."""
 
 
 class PreviewPublisher:
@@ -105,7 +102,7 @@ class PreviewPublisher:
 
     def _publisher(self, kind: str, topic: str) -> Any:
         overriding = QoSOverridingOptions.with_default_policies()
-        return self._node.create_publisher(ros_message_types(kind), topic, LATCHED, qos_overriding_options=overriding)
+        return self._node.create_publisher(ros_message_types(kind), topic, latched(), qos_overriding_options=overriding)
 
     def _broadcaster(self) -> Any:
         tf2_ros = ros_module("tf2_ros", "tf between LiDAR and camera in previews", "show them in their own frames")

@@ -22,11 +22,11 @@ from monotakd_ros.geometry.transforms import invert_transform, nominal_cam_T_lid
 rclpy = pytest.importorskip("rclpy", reason="needs rclpy: `make test-ros`, or a sourced ROS 2")
 
 from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
+from rclpy.qos import ReliabilityPolicy  # noqa: E402
 
 from monotakd_ros.ros.generate_node import GenerateNode  # noqa: E402
+from monotakd_ros.ros.qos import latched  # noqa: E402
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 MARKERS = "visualization_msgs/msg/MarkerArray"
 KEEP_ALL = "selection: {max_rate_hz: 0, min_motion_m: 0, min_novelty: 0, min_points: 1}\nsegment_s: 0.3\n"
 
@@ -67,9 +67,9 @@ def stamp_of(message: Any) -> int:
 
 
 def test_a_recording_becomes_a_set(graph: Any, start: Any, drive: Path, make_frame: Any, tmp_path: Path) -> None:
-    images = graph.listen("/generate/image", "sensor_msgs/msg/Image", LATCHED)
-    clouds = graph.listen("/generate/points", "sensor_msgs/msg/PointCloud2", LATCHED)
-    markers = graph.listen("/generate/teacher/markers", MARKERS, LATCHED)
+    images = graph.listen("/generate/image", "sensor_msgs/msg/Image", latched())
+    clouds = graph.listen("/generate/points", "sensor_msgs/msg/PointCloud2", latched())
+    markers = graph.listen("/generate/teacher/markers", MARKERS, latched())
     progress = graph.listen("/generate/progress", "std_msgs/msg/Float32")
     node = start(recordings=[str(drive)])
     graph.until(lambda: node.is_done, "the end")
@@ -91,6 +91,18 @@ def test_nothing_is_made_for_nobody(start: Any, graph: Any, drive: Path, monkeyp
     node = start(recordings=[str(drive)])
     monkeypatch.setattr(node._previews, "publish", lambda boxed: pytest.fail("nobody listens"))
     monkeypatch.setattr(node._run, "preview", lambda: pytest.fail("nobody listens"))
+    graph.until(lambda: node.is_done, "the end")
+
+
+def test_a_qos_override_is_that_of_its_topic_alone(start: Any, graph: Any, drive: Path) -> None:
+    override = {"qos_overrides./generate/image.publisher.reliability": "best_effort"}
+    node = start(recordings=[str(drive)], **override)
+    offered = {
+        topic: graph.until(lambda topic=topic: graph.node.get_publishers_info_by_topic(topic), topic)[0].qos_profile
+        for topic in ("/generate/image", "/generate/camera_info", "/generate/points", "/generate/labels/markers")
+    }
+    kept = {topic: qos.reliability == ReliabilityPolicy.RELIABLE for topic, qos in offered.items()}
+    assert kept == {topic: topic != "/generate/image" for topic in offered}
     graph.until(lambda: node.is_done, "the end")
 
 
@@ -196,7 +208,7 @@ def test_tf_places_the_lidar(graph: Any, start: Any, drive_live: Any, make_frame
     node = start(mode="live", world_frame="odom")
     lidar_T_cam = invert_transform(nominal_cam_T_lidar())
     stamp_ns = make_frame(0).stamp_ns
-    graph.send("/tf_static", graph.make.transform(lidar_T_cam, "lidar", "camera", stamp_ns), LATCHED)
+    graph.send("/tf_static", graph.make.transform(lidar_T_cam, "lidar", "camera", stamp_ns), latched())
     for index in range(3):
         pose = graph.make.transform(make_frame(index).world_T_lidar, "odom", "lidar", make_frame(index).stamp_ns)
         graph.send("/tf", pose)
