@@ -31,7 +31,7 @@ ARGUMENTS = [
     argument("teacher", "Checkpoint of the teacher; a live recording does without."),
     argument("assistant", "Checkpoint of the assistant, for a second opinion."),
     argument("config", "YAML like config/generate.yaml: how frames are chosen, labelled, written."),
-    argument("device", "Where the networks run: cpu, cuda or cuda:N."),
+    argument("device", "Where the networks run: auto, cpu, cuda or cuda:N."),
     argument("jobs", "Processes that work at once on recordings."),
     argument("max_gib", "Nothing more is written once `out` takes so many GiB."),
     argument("image", "Live: topic of the images, raw or compressed."),

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo
 
 from monotakd_ros.ros.diagnostics import steady_clock
 from monotakd_ros.ros.optional import ros_module
-from monotakd_ros.ros.parameters import NodeParameters
+from monotakd_ros.ros.parameters import READ_AT_START, NodeParameters
 from monotakd_ros.ros.run_node import main_of
 from monotakd_ros.ros.settings import setting
 
@@ -41,7 +41,7 @@ class DetectorView(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("detector_view", **options)
-        self._settings = NodeParameters(self, ViewSettings, is_fixed=lambda: True).current
+        self._settings = NodeParameters(self, ViewSettings, is_fixed=lambda: True, why_fixed=READ_AT_START).current
         tf2_ros = ros_module("tf2_ros", "a frame for RViz", "name one of your own: fixed_frame:=base_link")
         self._broadcaster = tf2_ros.StaticTransformBroadcaster(self)
         self._subscription = self.create_subscription(CameraInfo, "camera_info", self._show, qos_profile_sensor_data)

@@ -19,7 +19,7 @@ from monotakd_ros.ros.disk_quota import DiskQuota
 from monotakd_ros.ros.generate_settings import GenerateSettings
 from monotakd_ros.ros.live_run import LiveRun
 from monotakd_ros.ros.optional import ros_module
-from monotakd_ros.ros.parameters import NodeParameters
+from monotakd_ros.ros.parameters import READ_AT_START, NodeParameters
 from monotakd_ros.ros.preview_publisher import PreviewPublisher
 from monotakd_ros.ros.recordings_run import RecordingsRun
 from monotakd_ros.ros.run_node import main_of
@@ -49,7 +49,7 @@ class GenerateNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(NODE_NAME, **options)
-        self._declared = NodeParameters(self, GenerateSettings, is_fixed=lambda: True)
+        self._declared = NodeParameters(self, GenerateSettings, is_fixed=lambda: True, why_fixed=READ_AT_START)
         self.is_done, self.exit_code = False, 0
         self._run: Run | None = None
         self._told_end = False

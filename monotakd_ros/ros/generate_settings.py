@@ -11,6 +11,7 @@ from monotakd_ros.errors import ConfigError
 from monotakd_ros.generation.generate import GenerationRequest
 from monotakd_ros.generation.settings import GenerationSettings
 from monotakd_ros.provenance import usable_cores
+from monotakd_ros.ros.device import device_asked_for
 from monotakd_ros.ros.settings import setting
 
 
@@ -30,7 +31,7 @@ class GenerateSettings:
     teacher: str = setting("", "Checkpoint of the teacher. live: empty records without labels.")
     assistant: str = setting("", "Checkpoint of the assistant, for a second opinion; empty: none.")
     config: str = setting("", "YAML like config/generate.yaml: how frames are chosen, labelled, written; empty: that.")
-    device: str = setting("cpu", "Of the networks: cpu, cuda or cuda:N.")
+    device: str = setting("auto", "Where the networks run: cpu, cuda, cuda:N, or auto (CUDA where torch sees one).")
     jobs: int = setting(
         0,
         "recordings: processes that work at once; 0: all cores, 1 on CUDA. With 1 a pause acts at once.",
@@ -121,7 +122,7 @@ class GenerateSettings:
             out=Path(self.out),
             teacher=Path(self.teacher),
             assistant=Path(self.assistant) if self.assistant else None,
-            device=self.device,
+            device=device_asked_for(self.device),
             options=self._source_options(),
             settings=self.generation_settings(),
         )
@@ -129,7 +130,7 @@ class GenerateSettings:
     @property
     def workers(self) -> int:
         """Processes that work at once."""
-        return self.jobs or (1 if self.device != "cpu" else usable_cores())
+        return self.jobs or (1 if device_asked_for(self.device) != "cpu" else usable_cores())
 
     def _source_options(self) -> SourceOptions:
         return SourceOptions(

@@ -15,6 +15,7 @@ from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
 from monotakd_ros.provenance import CheckpointName
 from monotakd_ros.ros.detector_settings import DetectorSettings
+from monotakd_ros.ros.device import device_asked_for
 from monotakd_ros.shipped import default_checkpoint
 
 OFFICIAL_FOCAL_PX = 721.5
@@ -31,9 +32,7 @@ def load_detector(settings: DetectorSettings) -> tuple[Detector, CheckpointName]
     if settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
     path = Path(settings.checkpoint).expanduser() if settings.checkpoint else default_checkpoint()
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_asked_for(settings.device)
     detector = Detector.from_checkpoint(path, device, settings.amp)  # type: ignore[arg-type]
     if detector.needs_cloud:
         raise CheckpointError(f"{path}: expected a student, which needs a camera only; this network needs a LiDAR")

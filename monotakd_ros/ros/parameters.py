@@ -15,6 +15,8 @@ from monotakd_ros.ros.settings import Setting, Value, changed, settings_of
 Settings = TypeVar("Settings")
 HUGE = 1e300
 """A range of ROS parameters has two ends; this one means none."""
+READ_WHEN_CONFIGURED = "read when the node is configured; deactivate and clean it up first"
+READ_AT_START = "read at start; restart the node with the new value"
 
 
 class NodeParameters(Generic[Settings]):
@@ -24,6 +26,7 @@ class NodeParameters(Generic[Settings]):
         node: whose parameters they are.
         kind: the dataclass.
         is_fixed: whether the node is past the point where settings that are not live may change.
+        why_fixed: what is told then to who changes one, and what to do instead.
         on_change: is given settings before they hold; raises ConfigError to refuse them.
 
     Attributes:
@@ -38,9 +41,10 @@ class NodeParameters(Generic[Settings]):
         node: Node,
         kind: type[Settings],
         is_fixed: Callable[[], bool],
+        why_fixed: str = READ_WHEN_CONFIGURED,
         on_change: Callable[[Settings], None] = lambda settings: None,
     ) -> None:
-        self._is_fixed, self._on_change = is_fixed, on_change
+        self._is_fixed, self._why_fixed, self._on_change = is_fixed, why_fixed, on_change
         self._known = settings_of(kind)
         given = {name: _declare(node, name, *known) for name, known in self._known.items()}
         self.current: Settings = changed(kind(), given)
@@ -51,8 +55,7 @@ class NodeParameters(Generic[Settings]):
         held = {name for name, value in values.items() if value != getattr(self.current, name)}
         refused = sorted(name for name in held if not self._known[name][0].live)
         if refused and self._is_fixed():
-            reason = f"{', '.join(refused)}: read when the node is configured; deactivate and clean it up first"
-            return SetParametersResult(successful=False, reason=reason)
+            return SetParametersResult(successful=False, reason=f"{', '.join(refused)}: {self._why_fixed}")
         try:
             settings = changed(self.current, values)
             if settings != self.current:

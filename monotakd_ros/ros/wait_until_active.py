@@ -11,7 +11,7 @@ from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
 
 from monotakd_ros.ros.diagnostics import steady_clock
-from monotakd_ros.ros.parameters import NodeParameters
+from monotakd_ros.ros.parameters import READ_AT_START, NodeParameters
 from monotakd_ros.ros.run_node import main_of
 from monotakd_ros.ros.settings import setting
 
@@ -36,7 +36,7 @@ class WaitUntilActive(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("wait_until_active", **options)
-        self._settings = NodeParameters(self, WaitSettings, is_fixed=lambda: True).current
+        self._settings = NodeParameters(self, WaitSettings, is_fixed=lambda: True, why_fixed=READ_AT_START).current
         self.is_done, self.exit_code = False, 1
         self._client = self.create_client(GetState, f"{self._settings.node}/get_state")
         self._answer: Any = None

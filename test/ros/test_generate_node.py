@@ -46,6 +46,7 @@ def start(graph: Any, networks: dict[str, Path], tmp_path: Path) -> Callable[...
         values = {
             "out": str(tmp_path / "out"),
             "config": str(config),
+            "device": "cpu",
             "jobs": 1,
             "preview_rate_hz": 100.0,
             **parameters,
@@ -104,6 +105,13 @@ def test_a_qos_override_is_that_of_its_topic_alone(start: Any, graph: Any, drive
     kept = {topic: qos.reliability == ReliabilityPolicy.RELIABLE for topic, qos in offered.items()}
     assert kept == {topic: topic != "/generate/image" for topic in offered}
     graph.until(lambda: node.is_done, "the end")
+
+
+def test_what_is_read_at_start_is_refused_later(graph: Any) -> None:
+    node = graph.run(GenerateNode())
+    assert graph.set_parameter("jobs", 3, "generate") == "jobs: read at start; restart the node with the new value"
+    assert graph.set_parameter("max_gib", 3.0, "generate") == ""
+    assert node._limits() == (3.0, 1.0)
 
 
 def test_what_cannot_begin_does_not(graph: Any) -> None:
@@ -240,7 +248,13 @@ def test_the_process_ends_cleanly(
     """SIGINT in the middle: exit code 0, no traceback; started again, it goes on to the end."""
     config = tmp_path / "settings.yaml"
     config.write_text(KEEP_ALL)
-    values = {"out": tmp_path / "out", "recordings": f"['{drive}']", "teacher": networks["teacher"], "jobs": 1}
+    values = {
+        "out": tmp_path / "out",
+        "recordings": f"['{drive}']",
+        "teacher": networks["teacher"],
+        "device": "cpu",
+        "jobs": 1,
+    }
     command = [sys.executable, str(repository / "scripts" / "generate_node"), "--ros-args"]
     for name, value in {**values, "config": config}.items():
         command += ["-p", f"{name}:={value}"]

@@ -10,6 +10,7 @@ import pytest
 from monotakd_ros.errors import ConfigError
 from monotakd_ros.generation.settings import GenerationSettings
 from monotakd_ros.provenance import usable_cores
+from monotakd_ros.ros.detector_settings import DetectorSettings
 from monotakd_ros.ros.generate_settings import GenerateSettings
 
 COMPLETE = GenerateSettings(out="set", recordings=("a", ""), teacher="teacher.pt")
@@ -48,7 +49,16 @@ def test_settings_come_from_the_file(tmp_path: Path) -> None:
         replace(COMPLETE, config=str(tmp_path / "none.yaml")).request()
 
 
+@pytest.mark.parametrize(("sees", "device"), [(True, "cuda"), (False, "cpu")])
+def test_the_device_is_found_as_the_detector_finds_it(monkeypatch: pytest.MonkeyPatch, sees: bool, device: str) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: sees)
+    assert COMPLETE.device == DetectorSettings().device == "auto"
+    assert COMPLETE.request().device == device
+    assert COMPLETE.workers == (1 if sees else usable_cores())
+    assert replace(COMPLETE, device="cuda:1").request().device == "cuda:1"
+
+
 def test_workers() -> None:
-    assert COMPLETE.workers == usable_cores()
+    assert replace(COMPLETE, device="cpu").workers == usable_cores()
     assert replace(COMPLETE, device="cuda").workers == 1
     assert replace(COMPLETE, device="cuda", jobs=2).workers == 2

@@ -105,8 +105,9 @@ def wait_for_state(graph: Any, node: NodeProcess, state: str) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux which signals are caught")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_while_libraries_load(graph: Any, launch: Any, number: int) -> None:
-    node = launch("beginning")
+@pytest.mark.parametrize("name", ["detector_node", "generate_node"])
+def test_it_ends_while_libraries_load(graph: Any, launch: Any, repository: Path, name: str, number: int) -> None:
+    node = launch("beginning", repository / "scripts" / name)
     graph.until(node.is_prepared, "the script's own handlers")
     assert node.ends(number) == ""
 
