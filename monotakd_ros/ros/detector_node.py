@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -47,6 +48,26 @@ def _reaches(reached: str) -> Callable[[Transition], Transition]:
     return wrap
 
 
+def _answer_always(node: LifecycleNode) -> None:
+    """Refuse a transition that the state does not know: rclpy raises there, and the caller waits for ever."""
+
+    def wrap(change_state: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def answered(request: Any, response: Any) -> Any:
+            try:
+                return change_state(request, response)
+            except Exception as error:  # rclpy's class for it is private
+                asked = request.transition.label or request.transition.id
+                node.get_logger().warning(f"transition {asked} is refused: {error}")
+                response.success = False
+                return response
+
+        return answered
+
+    for service in node.services:
+        if service.srv_type is ChangeState:
+            service.callback = wrap(service.callback)
+
+
 class DetectorNode(LifecycleNode):
     """Detects in live images; arguments as of rclpy's LifecycleNode, without the name.
 
@@ -56,6 +77,7 @@ class DetectorNode(LifecycleNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("detector", **options)
+        _answer_always(self)
         self._live: LiveDetector | None = None
         self._state = "unconfigured"
         self._failure: str | None = None

@@ -224,3 +224,17 @@ def test_a_storm_of_parameters(graph: Any, start: Any, stream: Stream) -> None:
     assert [answer.result().results[0].successful for answer in answers] == [False, True] * 100
     assert node._node_parameters.current.score_threshold == pytest.approx(199e-6)
     assert stream.boxes() > 0
+
+
+def test_a_transition_that_the_state_does_not_know_is_refused(graph: Any, start: Any, stream: Stream) -> None:
+    start(autostart=False)
+    for name, state in (
+        ("activate", "unconfigured"),
+        ("configure", "inactive"),
+        ("configure", "inactive"),
+        ("activate", "active"),
+        ("on_configure_success", "active"),
+        ("cleanup", "active"),
+    ):
+        assert graph.transition(name) == state
+    assert stream.boxes() > 0
