@@ -13,14 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.rosbag1 import Reader as Reader1
-from rosbags.rosbag2 import Reader as Reader2
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from monotakd_ros.data.cut_mcap import CutMcap, is_closed
+from monotakd_ros.data.bag_files import open_storage, plain_message, repair_hint, storage_files, storage_paths
 from monotakd_ros.data.message_types import bag_typestore
-from monotakd_ros.data.source import BAG_SUFFIXES
 from monotakd_ros.errors import BagError
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -72,17 +69,17 @@ class BagMessage(NamedTuple):
 
 
 class BagReader:
-    """A bag: a folder with `metadata.yaml`, or bare .mcap, .db3 or .bag files, split ones too.
+    """A bag: a folder with `metadata.yaml`, or bare .mcap, .db3 or .bag files, split or compressed ones too.
 
     Args:
         path: of the bag.
-        strict: refuse a bag that was cut off, or that holds none of the types this package uses. If not, an MCAP file
-            is read up to where it was cut.
+        strict: refuse a bag that was cut off, or that holds none of the types this package uses. If not, its files
+            are read up to where they were cut.
 
     Attributes:
         topics: those of types this package uses.
         other_topics: the others.
-        cuts: for each file that was cut off, its name and where its readable part ends.
+        cuts: for each file that was cut off, its name and where its readable part ends; what else is missing.
 
     Raises:
         BagError: truncated, empty, or no bag.
@@ -92,13 +89,12 @@ class BagReader:
         self.path = path
         self._stack = ExitStack()
         try:
-            self._files = self._open(strict)
+            self._files, self.cuts = self._open(strict)
         except BaseException:
             self._stack.close()
             raise
         self.topics = self._summarize(known=True)
         self.other_topics = self._summarize(known=False)
-        self.cuts = [file.cut for file in self._files if file.cut is not None]
         if strict and not any(topic.count for topic in self.topics):
             self.close()
             raise BagError(f"{path}: the bag holds no messages")
@@ -141,14 +137,26 @@ class BagReader:
         """Close the files."""
         self._stack.close()
 
-    def _open(self, strict: bool) -> list[_BagFile]:
+    def _open(self, strict: bool) -> tuple[list[_BagFile], list[str]]:
         try:
-            return [_BagFile(item, self._stack) for item in _storage_paths(self.path)]
-        except BagError:
-            cut = [] if strict else _storage_files(self.path)
-            if not any(item.suffix == ".mcap" for item in cut):
+            return [_BagFile(item, self._stack) for item in storage_paths(self.path)], []
+        except BagError as error:
+            if strict:
                 raise
-        return [_BagFile(item, self._stack, may_be_cut=True) for item in cut]
+            return self._open_cut(error)
+
+    def _open_cut(self, reason: BagError) -> tuple[list[_BagFile], list[str]]:
+        """What can be read of the files, whatever `metadata.yaml` says, and what is missing of them."""
+        files, cuts = [], []
+        for item in storage_files(self.path):
+            try:
+                files.append(_BagFile(item, self._stack, may_be_cut=True))
+            except BagError as error:
+                cuts.append(str(error))
+        if not files:
+            raise reason
+        cuts = [file.cut for file in files if file.cut is not None] + cuts
+        return files, cuts or [f"read without metadata.yaml: {reason}"]
 
     def _summarize(self, known: bool) -> list[BagTopic]:
         counts: Counter[tuple[str, str]] = Counter()
@@ -162,14 +170,15 @@ class BagReader:
 class _BagFile:
     def __init__(self, path: Path, stack: ExitStack, may_be_cut: bool = False) -> None:
         self.path = path
-        self.is_ros1 = path.suffix == ".bag"
-        self.cut: str | None = None
+        self.is_ros1 = path.name.endswith((".bag", ".bag.active"))
         try:
-            self._reader = stack.enter_context(self._make_reader(may_be_cut))
+            self._reader, self.cut = open_storage(path, stack, may_be_cut)
             self.connections: list[Connection] = list(self._reader.connections)
             self._store = _typestore([c for c in self.connections if c.msgtype in KNOWN_TYPES])
         except Exception as error:  # as in `BagReader.messages`: a damaged file makes rosbags raise almost anything
-            raise BagError(f"{path}: cannot open the bag: {error or type(error).__name__}{_hint(path)}") from error
+            raise BagError(
+                f"{path}: cannot open the bag: {error or type(error).__name__}{repair_hint(path)}"
+            ) from error
 
     @property
     def span_ns(self) -> tuple[int, int] | None:
@@ -190,32 +199,8 @@ class _BagFile:
         if not wanted:  # rosbags takes an empty list as "all"
             return
         for connection, log_stamp_ns, data in self._reader.messages(wanted, start=start_ns, stop=stop_ns):
-            yield BagMessage(connection.topic, log_stamp_ns, data, self, connection.msgtype)
-
-    def _make_reader(self, may_be_cut: bool) -> Reader1 | Reader2:
-        if self.is_ros1:
-            return Reader1(self.path)
-        if may_be_cut and self.path.suffix == ".mcap" and not is_closed(self.path):
-            readable = CutMcap(self.path)
-            self.cut = f"{self.path.name}: cut off; readable are {readable.end} of its {readable.size} bytes"
-            return Reader2(readable)
-        return Reader2(self.path)
-
-
-def _storage_paths(path: Path) -> list[Path]:
-    """What to hand to rosbags' readers: a rosbag2 folder as a whole, or bare storage files."""
-    if path.is_file() or (path / "metadata.yaml").exists():
-        return [path]
-    return _storage_files(path)
-
-
-def _storage_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    files = sorted((item for item in path.iterdir() if item.suffix in BAG_SUFFIXES), key=lambda p: (len(p.name), p))
-    if not files:
-        raise BagError(f"{path}: expected metadata.yaml or files ending in {', '.join(BAG_SUFFIXES)}")
-    return files
+            plain = data if self.is_ros1 else plain_message(data)
+            yield BagMessage(connection.topic, log_stamp_ns, plain, self, connection.msgtype)
 
 
 def _begins_with_header(connection: Connection) -> bool:
@@ -223,14 +208,6 @@ def _begins_with_header(connection: Connection) -> bool:
     lines = (line.split("#")[0] for line in connection.msgdef.data.splitlines())
     first = next((line.split()[0] for line in lines if line.strip() and "=" not in line), "")
     return connection.msgtype in _WITH_HEADER or first in ("Header", "std_msgs/Header", "std_msgs/msg/Header")
-
-
-def _hint(path: Path) -> str:
-    if path.is_file() and not path.stat().st_size:
-        return "; the file is empty"
-    if path.suffix == ".bag":
-        return "; if the recording was cut off, `rosbag reindex` can repair it"
-    return "; if the recording was cut off, `mcap recover` (MCAP) or `ros2 bag reindex` (sqlite3) can repair it"
 
 
 def _typestore(connections: list[Connection]) -> Typestore:

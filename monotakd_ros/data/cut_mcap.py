@@ -17,6 +17,8 @@ from typing import BinaryIO, NamedTuple
 
 from rosbags.rosbag2.storage_mcap import decompress
 
+from monotakd_ros.data.pieced_file import PiecedPath
+
 MAGIC = b"\x89MCAP0\r\n"
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX = range(1, 8)
 CHUNK_INDEX, STATISTICS, DATA_END = 0x08, 0x0B, 0x0F
@@ -24,7 +26,7 @@ _RECORD = struct.Struct("<BQ")
 _CHUNK_HEAD = struct.Struct("<QQQI")
 
 
-class CutMcap:
+class CutMcap(PiecedPath):
     """A path-like object, whose `open` gives the readable part of a cut file with a summary behind it.
 
     Args:
@@ -36,30 +38,11 @@ class CutMcap:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self.size = path.stat().st_size
         with path.open("rb") as file:
             found = _Contents.of(file, self.size)
         self.end = found.end
-        self._tail = found.summary()
-
-    suffix = ".mcap"
-
-    def exists(self) -> bool:
-        """Part of what `rosbags` asks of a path."""
-        return True
-
-    def is_dir(self) -> bool:
-        """Part of what `rosbags` asks of a path."""
-        return False
-
-    def open(self, mode: str = "rb") -> BinaryIO:
-        """The file as it would be if the recorder had closed it at `end`."""
-        assert mode == "rb", mode
-        return io.BufferedReader(_Extended(self._path, self.end, self._tail))
-
-    def __str__(self) -> str:
-        return str(self._path)
+        super().__init__(path, [range(found.end), found.summary()], ".mcap")
 
 
 class _Chunk(NamedTuple):
@@ -152,40 +135,6 @@ class _Contents:
                 self._take(kind, io.BytesIO(data), start, length)
         self.indexed.append((chunk, offsets, end - chunk.start - chunk.length))
         self.end = end
-
-
-class _Extended(io.RawIOBase):
-    """The first `end` bytes of a file, followed by `tail`."""
-
-    def __init__(self, path: Path, end: int, tail: bytes) -> None:
-        self._file = path.open("rb")
-        self._end, self._tail, self._at = end, tail, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._end + len(self._tail)}[whence]
-        self._at = max(base + offset, 0)
-        return self._at
-
-    def readinto(self, buffer: memoryview) -> int:
-        if self._at < self._end:
-            self._file.seek(self._at)
-            data = self._file.read(min(len(buffer), self._end - self._at))
-        else:
-            begin = self._at - self._end
-            data = self._tail[begin : begin + len(buffer)]
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _next_record(file: BinaryIO, size: int) -> tuple[int, int, int] | None:

@@ -14,7 +14,8 @@ from monotakd_ros.frame import Frame
 OnError = Callable[[FrameError], None]
 Moment = TypeVar("Moment")
 """A frame of whatever type a stream has."""
-BAG_SUFFIXES = (".mcap", ".db3", ".bag")
+BAG_ENDINGS = (".mcap", ".db3", ".bag", ".mcap.zstd", ".db3.zstd", ".bag.active")
+"""What the names of bag files end in: also those that were compressed as a whole, and that a ROS 1 recorder left."""
 
 
 @runtime_checkable
@@ -137,8 +138,8 @@ def open_source(path: Path | str, options: SourceOptions = DEFAULT_OPTIONS) -> F
 def is_bag(path: Path) -> bool:
     """Whether `path` is a bag file, or a folder that holds a bag."""
     if path.is_file():
-        return path.suffix in BAG_SUFFIXES
-    return (path / "metadata.yaml").exists() or any(item.suffix in BAG_SUFFIXES for item in path.iterdir())
+        return path.name.endswith(BAG_ENDINGS)
+    return (path / "metadata.yaml").exists() or any(item.name.endswith(BAG_ENDINGS) for item in path.iterdir())
 
 
 def skip_bad_frames(attempts: Iterable[Moment | FrameError], path: Path, on_error: OnError | None) -> Iterator[Moment]:

@@ -56,7 +56,8 @@ def findings_of(inspection: Inspection) -> Iterator[Finding]:
 
 def _file(inspection: Inspection) -> Iterator[Finding]:
     for cut in inspection.cuts:
-        yield Finding("warning", cut, "work with what is there, or repair the file with `mcap recover`")
+        repair = "`mcap recover` (MCAP), `sqlite3 FILE .recover` (sqlite3), `rosbag reindex` (ROS 1)"
+        yield Finding("warning", cut, f"work with what is there; what repairs files: {repair}")
     if inspection.broken:
         yield Finding("warning", inspection.broken, "everything behind that place is lost; check the disk it came from")
     if inspection.share_read < 1.0:
