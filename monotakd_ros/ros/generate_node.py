@@ -109,6 +109,8 @@ class GenerateNode(Node):
         assert self._run is not None, "called when it runs"
         if self._run.status().exit_code is not None:
             return False, "the work is over"
+        if self._run.cancelled and name != "cancel":
+            return False, "it was cancelled; the node started again goes on"
         text = act()
         self.get_logger().info(f"{name}: {text}")
         self._diagnostics.publish()

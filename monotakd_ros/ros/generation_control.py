@@ -16,16 +16,21 @@ class Cancelled(Exception):
 
 
 class GenerationControl:
-    """Between who works and who says whether to: any thread may call anything."""
+    """Between who works and who says whether to: any thread may call anything.
+
+    Attributes:
+        cancelled: whether the work is to end.
+        holds: whether the work waits at a step.
+    """
 
     def __init__(self) -> None:
         self._go = threading.Event()
         self._go.set()
-        self.cancelled = False
+        self.cancelled = self.holds = False
 
     @property
     def paused(self) -> bool:
-        """Whether work is held up."""
+        """Whether work is to be held up."""
         return not self._go.is_set()
 
     def pause(self) -> None:
@@ -48,7 +53,10 @@ class GenerationControl:
         Raises:
             Cancelled: it is to end.
         """
-        self._go.wait()
+        while self.paused:
+            self.holds = True
+            self._go.wait()
+        self.holds = False
         if self.cancelled:
             raise Cancelled
 

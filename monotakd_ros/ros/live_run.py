@@ -71,6 +71,7 @@ class LiveRun:
         self._pairing = open_pairing(self._take_pair, settings.cloud_tolerance_s, self._time_jumps)
         self._subscriptions: list[Any] = []
         self._quiet_ticks = 0
+        self.cancelled = False
 
     def start(self) -> None:
         """See `Run`."""
@@ -90,6 +91,9 @@ class LiveRun:
 
     def resume(self) -> str:
         """See `Run`."""
+        self._quota.measure_anew()
+        if self._labels is not None:
+            self._labels.resume()
         self._worker.listen()
         if not self._subscriptions:
             topic, message = self._image_source
@@ -100,18 +104,21 @@ class LiveRun:
 
     def cancel(self) -> str:
         """See `Run`."""
+        self.cancelled = True
         self.pause()
         if self._labels is not None:
-            self._labels.close()
-        return "ended; what is recorded is kept"
+            self._labels.cancel()
+        return "ends; what is recorded is kept: the node started again goes on"
 
     def status(self) -> RunStatus:
         """See `Run`."""
         worker, values = self._worker, self._values()
         if worker.stopped:
             return RunStatus("error", f"recording stopped: {worker.stopped}", values=values)
+        if self.cancelled:
+            return RunStatus("warn", "cancelled; what is recorded is kept", values=values)
         if self._labels is not None and self._labels.trouble:
-            return RunStatus("error", f"not labelled any more: {self._labels.trouble}", values=values)
+            return RunStatus("error", f"parts wait for labels: {self._labels.trouble}", values=values)
         if not worker.listening:
             return RunStatus("warn", "paused", values=values)
         if self._quiet_ticks > QUIET_TICKS:
@@ -210,7 +217,9 @@ class LiveRun:
         values |= {"pose known": self._frames.has_world}
         if labels is not None:
             values |= {"parts labelled": labels.labelled, "parts waiting for labels": labels.waiting}
-        return values | {"GiB used": self._quota.used_gib, "free GiB": self._quota.free_gib, "out": self._out}
+        if (used_gib := self._quota.used_gib) is not None:
+            values |= {"GiB used": used_gib}
+        return values | {"free GiB": self._quota.free_gib, "out": self._out}
 
 
 def _no_tf(target: str, source: str, stamp_ns: int) -> np.ndarray:

@@ -60,16 +60,22 @@ class RecordingsRun:
         self._control.cancel()
         return "ends; what is done is kept: the same parameters go on with it"
 
+    @property
+    def cancelled(self) -> bool:
+        """See `Run`."""
+        return self._control.cancelled
+
     def status(self) -> RunStatus:
         """See `Run`."""
         end = self._end
         if end is not None:
             return end
         values = self._values()
-        if self._control.cancelled:
+        if self.cancelled:
             return RunStatus("warn", "cancelled: ends", self._watch.share_done, values)
         if self._control.paused:
-            return RunStatus("warn", "paused", self._watch.share_done, values)
+            state = "paused" if self._control.holds else "pauses"
+            return RunStatus("warn", state, self._watch.share_done, values)
         if self._watch.total is None:
             what = f"reading {self._watch.reading}" if self._watch.reading else "loading the networks"
             return RunStatus("ok", what, 0.0, values)

@@ -31,7 +31,14 @@ class RunStatus:
 
 
 class Run(Protocol):
-    """A mode of the node at work."""
+    """A mode of the node at work.
+
+    Attributes:
+        cancelled: whether it was told to end, after which it neither pauses nor goes on.
+    """
+
+    @property
+    def cancelled(self) -> bool: ...
 
     def start(self) -> None:
         """Begin, in threads of its own."""
@@ -46,7 +53,7 @@ class Run(Protocol):
         ...
 
     def cancel(self) -> str:
-        """End, keeping what is done."""
+        """Begin to end, keeping what is done; waits for nothing."""
         ...
 
     def status(self) -> RunStatus:

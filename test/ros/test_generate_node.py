@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from monotakd_ros.data.from_msg import image_from_msg, points_from_msg, stamp_ns_from_msg
 from monotakd_ros.data.kitti_text import calibration_text
 from monotakd_ros.data.source import open_source
+from monotakd_ros.generation.generate import GenerationResult
 from monotakd_ros.geometry.transforms import invert_transform, nominal_cam_T_lidar
 
 rclpy = pytest.importorskip("rclpy", reason="needs rclpy: `make test-ros`, or a sourced ROS 2")
@@ -189,11 +191,57 @@ def test_a_full_disk_stops_the_recording_and_room_lets_it_go_on(
     drive_live([0], lambda: recorder.kept)
     assert node.set_parameters([Parameter("min_free_gib", value=1e9)])[0].successful
     graph.until(lambda: (graph.health("live") or {}).get("level") == "2", "an error")
-    assert "recording stopped" in graph.health("live")["message"] and len(recorder.parts) == 1
+    assert "recording stopped" in graph.health("live")["message"]
+    graph.until(lambda: len(recorder.parts) == 1, "the part")
     assert node.set_parameters([Parameter("min_free_gib", value=0.0)])[0].successful
     node._run.resume()
     drive_live([1], lambda: recorder.kept)
     assert recorder.kept == 2
+
+
+def test_cancelled_work_does_not_go_on(graph: Any, start: Any, drive_live: Any, calibration: str) -> None:
+    node = start(mode="live", calibration=calibration, world_frame="")
+    recorder = node._run._recorder
+    drive_live([0], lambda: recorder.kept)
+    assert node._ask("cancel", node._run.cancel)[0]
+    graph.until(lambda: len(recorder.parts) == 1, "the part")
+    health = graph.until(
+        lambda: (told := graph.health("live")) and told["message"].startswith("cancelled; ") and told, "diagnostics"
+    )
+    assert health["level"] == "1"
+    for name in ("pause", "resume"):
+        done, why = node._ask(name, getattr(node._run, name))
+        assert not done and "cancelled" in why
+    assert node._run._subscriptions == [] and node._ask("cancel", node._run.cancel)[0]
+
+
+def test_a_cancelled_set_is_not_resumed(graph: Any, start: Any, drive: Path) -> None:
+    node = start(recordings=[str(drive)])
+    node._ask("pause", node._run.pause)
+    assert node._ask("cancel", node._run.cancel)[0]
+    done, why = node._ask("resume", node._run.resume)
+    assert not done and why in ("the work is over", "it was cancelled; the node started again goes on")
+    graph.until(lambda: node.is_done, "the end")
+
+
+def test_a_cancel_waits_for_nothing(
+    start: Any, calibration: str, networks: Any, monkeypatch: Any, write_drive: Any, make_frame: Any, tmp_path: Path
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def generate(*_: Any) -> GenerationResult:
+        begun.set()
+        assert go_on.wait(20)
+        return GenerationResult()
+
+    monkeypatch.setattr("monotakd_ros.ros.live_labels.generate", generate)
+    write_drive(tmp_path / "out" / "parts" / "part_000000", [make_frame(0)])
+    node = start(mode="live", calibration=calibration, world_frame="", teacher=str(networks["teacher"]))
+    assert begun.wait(20)
+    with monkeypatch.context() as within:
+        within.setattr(node._run._labels._thread, "join", lambda timeout: pytest.fail("waits for the image at hand"))
+        assert node._ask("cancel", node._run.cancel)[0]
+    go_on.set()
 
 
 def test_the_services(graph: Any, start: Any, drive_live: Any, calibration: str) -> None:
@@ -207,6 +255,7 @@ def test_the_services(graph: Any, start: Any, drive_live: Any, calibration: str)
     assert graph.call("/generate/resume", trigger, trigger.Request()).success
     drive_live([1], lambda: recorder.kept)
     assert graph.call("/generate/cancel", trigger, trigger.Request()).success
+    assert not graph.call("/generate/resume", trigger, trigger.Request()).success
     graph.until(lambda: len(recorder.parts) == 2, "the second part")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,7 +143,7 @@ def test_parts_are_labelled_in_turn_and_once(parts, request_for, tmp_path: Path)
     labels.add(parts[1])
     wait_for(lambda: labels.labelled == 2)
     labels.close()
-    assert labels.trouble is None and labels.waiting == 0
+    assert labels.trouble == "" and labels.waiting == 0
     assert len(open_source(request.out)) == 6
     assert unlabelled(parts, request.out) == []
     assert LiveLabels(replace(request, sources=tuple(parts)), quota).waiting == 0
@@ -150,13 +151,63 @@ def test_parts_are_labelled_in_turn_and_once(parts, request_for, tmp_path: Path)
     assert boxed is not None and boxed.frame.name == "0010000002"
 
 
-def test_labelling_that_cannot_go_on_says_so(parts, request_for, tmp_path: Path) -> None:
-    request = replace(request_for(*parts), teacher=tmp_path / "none.pt")
-    labels = LiveLabels(request, DiskQuota(tmp_path, lambda: (0.0, 0.0)))
+@pytest.fixture
+def told() -> Iterator[list[logging.LogRecord]]:
+    """What is logged of labelling; pytest's own `caplog` hears nothing where ROS's launch has taken logging over."""
+    logger, records = logging.getLogger("monotakd_ros.ros.live_labels"), []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
+
+
+def test_labelling_waits_for_room_and_goes_on_when_it_is_resumed(parts, request_for, tmp_path: Path, told) -> None:
+    limits = [0.0, 1e9]
+    labels = LiveLabels(
+        replace(request_for(*parts), out=tmp_path / "out" / "set"), DiskQuota(tmp_path, lambda: (limits[0], limits[1]))
+    )
     labels.start()
-    wait_for(lambda: labels.trouble is not None)
+    for _ in range(2):  # resuming without room comes to the same
+        wait_for(lambda: bool(labels.trouble))
+        assert "min_free_gib" in labels.trouble and (labels.labelled, labels.waiting) == (0, 2)
+        labels.resume()
+    wait_for(lambda: bool(labels.trouble))
+    limits[1] = 0.0
+    labels.resume()
+    wait_for(lambda: labels.labelled == 2)
     labels.close()
-    assert "none.pt" in (labels.trouble or "") and labels.labelled == 0
+    assert (labels.trouble, labels.waiting) == ("", 0)
+    assert len(open_source(tmp_path / "out" / "set")) == 6
+    assert told and not any(record.exc_info for record in told)
+
+
+def test_a_fault_of_ours_is_told_with_its_traceback_and_tried_again(
+    parts, request_for, tmp_path: Path, told, monkeypatch
+) -> None:
+    labels = LiveLabels(request_for(*parts), DiskQuota(tmp_path, lambda: (0.0, 0.0)))
+    monkeypatch.setattr("monotakd_ros.ros.live_labels.generate", lambda *_: 1 / 0)
+    labels.start()
+    wait_for(lambda: bool(labels.trouble))
+    assert "ZeroDivisionError" in labels.trouble and told[0].exc_info
+    monkeypatch.setattr("monotakd_ros.ros.live_labels.generate", generate)
+    labels.resume()
+    wait_for(lambda: labels.labelled == 2)
+    labels.close()
+
+
+@pytest.mark.parametrize("cancels_first", [True, False])
+def test_labelling_that_waits_can_end(parts, request_for, tmp_path: Path, cancels_first: bool) -> None:
+    labels = LiveLabels(
+        replace(request_for(*parts), teacher=tmp_path / "none.pt"), DiskQuota(tmp_path, lambda: (0.0, 0.0))
+    )
+    if cancels_first:
+        labels.cancel()
+    labels.start()
+    if not cancels_first:
+        wait_for(lambda: "none.pt" in labels.trouble)
+    labels.close()
+    assert not labels._thread.is_alive() and labels.labelled == 0
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -42,6 +42,13 @@ class Recording:
         self.recorder = LiveRecorder(out, ALL_FRAMES, "kitti", "png", 60.0)
         quota = DiskQuota(out, lambda: (self.limits[0], self.limits[1]))
         self.worker = RecordingWorker(self.frames, self.recorder, None, quota)  # type: ignore[arg-type]
+        self.rounds, original = 0, self.worker._round
+
+        def counted(pair: Any) -> None:
+            original(pair)
+            self.rounds += 1
+
+        self.worker._round = counted  # type: ignore[method-assign]
         self.worker.start()
         self.worker.listen()
 
@@ -50,6 +57,13 @@ class Recording:
         before = self.frames.begun
         self.worker.take_pair(image, None)
         until(lambda: self.frames.begun > before)
+
+    def settle(self) -> None:
+        """Wait until all that was left is dealt with: the second round from now began after it was left."""
+        for _ in range(2):
+            goal = self.rounds + 1
+            self.worker.tick()
+            until(lambda goal=goal: self.rounds >= goal)
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -94,8 +108,8 @@ def test_rest_closes_the_part_and_records_nothing(recording, make_frame) -> None
     recording.worker.rest()
     until(lambda: len(recording.recorder.parts) == 1)
     recording.worker.take_pair(make_frame(1), None)
-    time.sleep(0.05)
-    assert recording.recorder.kept == 1
+    recording.settle()
+    assert recording.recorder.kept == 1 and recording.frames.begun == 1
     recording.worker.listen()
     recording.take(make_frame(2))
     recording.worker.close()
@@ -111,7 +125,7 @@ def test_the_quota_stops_it_without_a_pair_and_resuming_tries_again(recording, m
     assert "min_free_gib" in recording.worker.stopped
     until(lambda: len(recording.recorder.parts) == 1)
     recording.worker.take_pair(make_frame(1), None)
-    time.sleep(0.05)
+    recording.settle()
     assert recording.frames.begun == 1
     recording.limits[1] = 0.0
     recording.worker.listen()
