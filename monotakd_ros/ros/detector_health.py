@@ -12,12 +12,15 @@ import torch
 from monotakd_ros.provenance import device_name
 from monotakd_ros.ros.detector_settings import DetectorSettings
 from monotakd_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Health
+from monotakd_ros.ros.job_maker import STALE_HINT
 from monotakd_ros.ros.live_camera import LiveCamera
-from monotakd_ros.ros.live_detector import STALE_HINT, LiveDetector
+from monotakd_ros.ros.live_detector import LiveDetector
 from monotakd_ros.ros.tally import outcome_names
 
 OLD_IMAGE_MS = 5000.0
 """Images this old are no live camera's."""
+EARLY_MS = 1000.0
+"""Clocks of two machines that are kept together differ less."""
 PROBLEM_S = 10.0
 """How long a problem stays visible."""
 HANGING_S = 5.0
@@ -53,6 +56,8 @@ def _detector_health(live: LiveDetector, state: str, failure: str | None) -> Hea
         values["CUDA memory MiB"] = torch.cuda.memory_allocated(live.detector.device) / 2**20
     if failure is not None:
         return Health("detector", ERROR, failure, values)
+    if not live.clock_runs:
+        return Health("detector", WARN, "use_sim_time is on, but nothing comes on /clock: ages are not known", values)
     if live.failures_in_a_row >= FAILING:
         return Health("detector", ERROR, f"the network failed {live.failures_in_a_row} times in a row", values)
     return Health("detector", OK, state, values)
@@ -61,7 +66,7 @@ def _detector_health(live: LiveDetector, state: str, failure: str | None) -> Hea
 def _camera_health(camera: LiveCamera, state: str, settings: DetectorSettings) -> Health:
     tally = camera.tally
     values: dict[str, Any] = {
-        "image topic": camera.image_topic,
+        "image topic": camera.input.image_topic,
         "images Hz": tally.rate_hz("received"),
         "boxes Hz": tally.rate_hz("published"),
         **outcome_names(tally.counts()),
@@ -73,25 +78,25 @@ def _camera_health(camera: LiveCamera, state: str, settings: DetectorSettings) -
 
 
 def _camera_state(camera: LiveCamera, state: str, settings: DetectorSettings, transport_ms: float) -> tuple[bytes, str]:
+    tally = camera.tally
     if state != "active":
         return OK, f"{state}: not listening"
-    if not camera.is_listening:
+    if not camera.input.is_listening:
         return OK, "disabled"
-    silent_s = camera.tally.seconds_since("received")
-    if silent_s is None or silent_s > settings.no_image_warn_s:
-        since = "no image so far" if silent_s is None else f"no image for {silent_s:.1f} s"
-        reason = camera.tally.problem(PROBLEM_S)
-        return ERROR, reason or f"{since} on {camera.image_topic}, {camera.publishers_seen()} publishers"
-    if (problem := camera.tally.problem(PROBLEM_S)) is not None:
-        idle_s = camera.tally.seconds_since("published")
+    problem = tally.problem(PROBLEM_S)
+    if (silent_s := tally.silent_s()) > settings.no_image_warn_s:
+        where = f"on {camera.input.image_topic}, {camera.input.publishers_seen()} publishers"
+        seen = tally.seconds_since("received") is not None
+        return ERROR, problem or (f"no image for {silent_s:.1f} s {where}" if seen else f"no image so far {where}")
+    if problem is not None:
+        idle_s = tally.seconds_since("published")
         return (ERROR if idle_s is None or idle_s > settings.no_image_warn_s else WARN), problem
-    if (unanswered_s := camera.tally.unanswered_s()) > max(settings.no_image_warn_s, HANGING_S):
-        return (
-            ERROR,
-            f"images come, but for {unanswered_s:.0f} s no boxes went out: the network hangs or is far too slow",
-        )
+    if (unanswered_s := tally.unanswered_s()) > max(settings.no_image_warn_s, HANGING_S):
+        return ERROR, f"images come, but no boxes went out for {unanswered_s:.0f} s: the network hangs or is too slow"
     if transport_ms > OLD_IMAGE_MS:
         return WARN, f"images are {transport_ms / 1e3:.0f} s old when they arrive: {STALE_HINT}"
+    if transport_ms < -EARLY_MS:
+        return WARN, f"images are stamped {-transport_ms / 1e3:.0f} s ahead of this machine's clock"
     return OK, "detecting"
 
 

@@ -7,11 +7,12 @@ in docs/ros.md.
 from __future__ import annotations
 
 import functools
+import gc
 import traceback
 from collections.abc import Callable
 from typing import Any
 
-from lifecycle_msgs.srv import ChangeState
+import torch
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -21,16 +22,22 @@ from monotakd_ros.errors import MonotakdError
 from monotakd_ros.ros.detector_health import detector_health
 from monotakd_ros.ros.detector_settings import DetectorSettings
 from monotakd_ros.ros.diagnostics import Diagnostics, Health
+from monotakd_ros.ros.lifecycle import answer_illegal_transitions
 from monotakd_ros.ros.live_detector import LiveDetector
 from monotakd_ros.ros.parameters import NodeParameters
 from monotakd_ros.ros.run_node import interrupted_by_signals, main_of
 
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+SUCCESS = TransitionCallbackReturn.SUCCESS
+FAILURE = TransitionCallbackReturn.FAILURE
+ERROR = TransitionCallbackReturn.ERROR
 Transition = Callable[["DetectorNode", LifecycleState], TransitionCallbackReturn]
 
 
-def _reaches(reached: str) -> Callable[[Transition], Transition]:
-    """A transition that tells the reason when it fails: rclpy swallows exceptions of these callbacks."""
+def _reaches(reached: str, failing: TransitionCallbackReturn = ERROR) -> Callable[[Transition], Transition]:
+    """A transition that tells the reason when it fails: rclpy swallows exceptions of these callbacks.
+
+    `failing` FAILURE goes back to the state before; ERROR puts everything away.
+    """
 
     def wrap(method: Transition) -> Transition:
         @functools.wraps(method)
@@ -39,33 +46,13 @@ def _reaches(reached: str) -> Callable[[Transition], Transition]:
                 outcome = method(node, state)
             except Exception as error:
                 node.transition_failed(method.__name__, error)
-                return FAILURE
+                return failing
             node.transition_done(reached)
             return outcome
 
         return guarded
 
     return wrap
-
-
-def _answer_always(node: LifecycleNode) -> None:
-    """Refuse a transition that the state does not know: rclpy raises there, and the caller waits for ever."""
-
-    def wrap(change_state: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        def answered(request: Any, response: Any) -> Any:
-            try:
-                return change_state(request, response)
-            except Exception as error:  # rclpy's class for it is private
-                asked = request.transition.label or request.transition.id
-                node.get_logger().warning(f"transition {asked} is refused: {error}")
-                response.success = False
-                return response
-
-        return answered
-
-    for service in node.services:
-        if service.srv_type is ChangeState:
-            service.callback = wrap(service.callback)
 
 
 class DetectorNode(LifecycleNode):
@@ -77,7 +64,6 @@ class DetectorNode(LifecycleNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("detector", **options)
-        _answer_always(self)
         self._live: LiveDetector | None = None
         self._state = "unconfigured"
         self._failure: str | None = None
@@ -86,6 +72,7 @@ class DetectorNode(LifecycleNode):
         )
         period_s = self._node_parameters.current.diagnostics_period_s
         self._diagnostics = Diagnostics(self, period_s, self._health, hardware_id="monotakd_ros")
+        answer_illegal_transitions(self)
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=self._time_jumped,
@@ -103,7 +90,7 @@ class DetectorNode(LifecycleNode):
         self._put_away()
         self._diagnostics.close()
 
-    @_reaches("inactive")
+    @_reaches("inactive", failing=FAILURE)
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up."""
         with interrupted_by_signals():
@@ -112,12 +99,17 @@ class DetectorNode(LifecycleNode):
         self.get_logger().info(f"{name.file} ({detector.config.name}) is loaded on {detector.device}")
         return super().on_configure(state)
 
-    @_reaches("active")
+    @_reaches("active", failing=FAILURE)
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publish and subscribe."""
         outcome = super().on_activate(state)
-        self._configured.activate()
-        topics = ", ".join(camera.image_topic for camera in self._configured.cameras.values() if camera.is_listening)
+        try:
+            self._configured.activate()
+        except BaseException:
+            super().on_deactivate(state)
+            raise
+        inputs = [camera.input for camera in self._configured.cameras.values()]
+        topics = ", ".join(item.image_topic for item in inputs if item.is_listening)
         self.get_logger().info(f"listening to {topics or 'no camera'}")
         return outcome
 
@@ -139,9 +131,9 @@ class DetectorNode(LifecycleNode):
         self._put_away()
         return SUCCESS
 
-    @_reaches("unconfigured")
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After an error in a transition: back to unconfigured."""
+        """After an error in a transition, whose reason stays in the diagnostics: back to unconfigured."""
+        self._state = "unconfigured"
         self._put_away()
         return SUCCESS
 
@@ -164,6 +156,10 @@ class DetectorNode(LifecycleNode):
         live, self._live = self._live, None
         if live is not None:
             live.close()
+            del live
+            gc.collect()  # cameras and detector know each other; the network must not wait for chance
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
     def _settings_change(self, settings: DetectorSettings) -> None:
         if self._live is not None:

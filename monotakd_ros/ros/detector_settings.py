@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from monotakd_ros.errors import ConfigError
@@ -9,6 +10,7 @@ from monotakd_ros.ros.settings import setting
 from monotakd_ros.ros.thresholds import parse_class_scores, parse_distance_scores
 
 EVERY_CAMERA = "*"
+NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,9 @@ class DetectorSettings:
     amp: str = setting("off", "Half precision, which moves boxes slightly.", choices=("off", "bf16", "fp16"))
     cpu_threads: int = setting(0, "Threads of the network on the CPU; 0 leaves it to torch.", low=0)
     autostart: bool = setting(
-        True, "Configure and activate at start; false leaves that to `ros2 lifecycle` or a lifecycle manager."
+        True,
+        "Configure and activate at start; false leaves that to `ros2 lifecycle` or a lifecycle manager.",
+        once=True,
     )
 
     cameras: tuple[str, ...] = setting(
@@ -109,7 +113,7 @@ class DetectorSettings:
     marker_lifetime_s: float = setting(
         0.0, "How long markers stay when nothing follows; 0: two frames at the rate that was seen.", low=0, live=True
     )
-    diagnostics_period_s: float = setting(1.0, "Seconds between messages on /diagnostics.", low=0.1, high=60)
+    diagnostics_period_s: float = setting(1.0, "Seconds between messages on /diagnostics.", low=0.1, high=60, once=True)
     no_image_warn_s: float = setting(
         2.0, "Without an image for so long, a camera is an ERROR in the diagnostics.", low=0.1, live=True
     )
@@ -117,8 +121,14 @@ class DetectorSettings:
     def __post_init__(self) -> None:
         parse_class_scores(self.class_score_thresholds)
         parse_distance_scores(self.distance_score_thresholds)
-        if not self.cameras or len(set(self.cameras)) != len(self.cameras):
+        if not self.cameras or len({name.lstrip("/") for name in self.cameras}) != len(self.cameras):
             raise ConfigError(f"cameras: expected at least one, each once, got {list(self.cameras)}")
+        odd = [name for name in self.cameras if name and not NAMESPACE.fullmatch(name)]
+        if odd:
+            raise ConfigError(f"cameras: expected ROS names such as front or sensors/front, got {odd}")
+        for name in ("output_frame", "lidar_frame"):
+            if getattr(self, name).startswith("/"):
+                raise ConfigError(f"{name}: tf2's frames have no leading slash, got {getattr(self, name)!r}")
         if len(self.cameras) > 1 and "" in self.cameras:
             raise ConfigError(f"cameras: several cameras need a name each, got {list(self.cameras)}")
         unknown = set(self.enabled_cameras) - set(self.cameras) - {EVERY_CAMERA, ""}
@@ -126,6 +136,8 @@ class DetectorSettings:
             raise ConfigError(f"enabled_cameras: expected names among {list(self.cameras)}, got {sorted(unknown)}")
         if self.publish_merged and not self.output_frame:
             raise ConfigError("publish_merged: expected an output_frame, in which boxes of all cameras can stand")
+        if self.publish_merged and len(self.cameras) == 1:
+            raise ConfigError("publish_merged: expected several cameras")
 
     @property
     def enabled(self) -> tuple[str, ...]:

@@ -62,8 +62,9 @@ def _bridge_decoder() -> Decode:
             image = np.ascontiguousarray(convert(message, "rgb8"))
         except Exception:  # OpenCV's, numpy's and cv_bridge's own kinds: our decoder says what is wrong, or copes
             return image_from_msg(message, where)
-        whole = image.size > 0 and (compressed or image.shape == (message.height, message.width, 3))
-        return image if whole else image_from_msg(message, where)
+        whole = image.size > 0 and image.ndim == 3 and image.dtype == np.uint8
+        fits = compressed or image.shape[:2] == (message.height, message.width)
+        return image if whole and fits else image_from_msg(message, where)
 
     return decode
 

@@ -1,35 +1,21 @@
-"""One camera of the detector node: its subscriptions, its frames, its counts, its publishers."""
+"""One camera of the detector node: what it hears, what it counts, what it publishes."""
 
 from __future__ import annotations
 
-import copy
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSPolicyKind, qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from monotakd_ros.data.bag_topics import rectified_name
 from monotakd_ros.detector import Detector
 from monotakd_ros.frame import Frame
+from monotakd_ros.ros.camera_subscriptions import CameraSubscriptions
 from monotakd_ros.ros.detector_settings import DetectorSettings
 from monotakd_ros.ros.image_decoding import Decode
-from monotakd_ros.ros.image_topics import image_source
-from monotakd_ros.ros.live_frames import LiveFrames
 from monotakd_ros.ros.optional import ros_message_types
-from monotakd_ros.ros.outputs import DetectionOutputs
+from monotakd_ros.ros.outputs import DetectionOutputs, Placed
 from monotakd_ros.ros.tally import CameraTally
-from monotakd_ros.ros.throttle import Throttle
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
-
-OVERRIDABLE = QoSOverridingOptions(
-    (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
-)
 
 
 class LiveCamera:
@@ -43,12 +29,11 @@ class LiveCamera:
         on_image: called with this camera and each image message, in the executor's thread.
 
     Attributes:
-        image_topic: what is subscribed to, remapped.
-        info_topic: the same of CameraInfo.
+        input: its subscriptions, and the frames of their messages.
         tally: counts and times.
-        frames: makes frames of its messages.
         outputs: its publishers.
         notes: where camera and mount go beyond what training covered.
+        epoch: rises when what came before shall not be published any more.
     """
 
     def __init__(
@@ -59,16 +44,21 @@ class LiveCamera:
         decode: Decode,
         on_image: Callable[[LiveCamera, Any], None],
     ) -> None:
-        self._node, self.name, self._on_image = node, name, on_image
-        prefix = f"{name}/" if name else ""
-        base = node.resolve_topic_name(f"{prefix}image")
-        self.image_topic, self._image_type = image_source(base, settings.image_transport)
-        self.info_topic = node.resolve_topic_name(f"{prefix}camera_info")
+        self.name, self._on_image = name, on_image
         self.tally = CameraTally()
-        self.frames = LiveFrames(self.image_topic, rectified_name(self.image_topic), settings.rectify, decode)  # type: ignore[arg-type]
+        self.input = CameraSubscriptions(
+            node,
+            name,
+            settings.image_transport,
+            settings.rectify,  # type: ignore[arg-type]
+            decode,
+            self._take_image,
+            on_calibration=lambda: self.tally.count("calibrations"),
+            on_problem=self.tally.note,
+        )
         self.outputs = DetectionOutputs(node, name, settings, ros_message_types)
-        self._listening: list[Any] = []
-        self._throttle = Throttle()
+        self.epoch = 0
+        self._publishing = threading.Lock()
         self.notes: tuple[str, ...] = ()
         self._noted: Any = None
 
@@ -77,67 +67,41 @@ class LiveCamera:
         """For people."""
         return f"camera {self.name}" if self.name else "camera"
 
-    @property
-    def is_listening(self) -> bool:
-        """Whether it is subscribed."""
-        return bool(self._listening)
-
-    def publishers_seen(self) -> int:
-        """How many publish its images."""
-        return self._node.count_publishers(self.image_topic)
-
     def note(self, frame: Frame, detector: Detector) -> None:
         """Look at a frame's camera, when it is another than before."""
         if frame.camera is not self._noted:
             self._noted, self.notes = frame.camera, detector.notes(frame)
 
-    def subscribe(self) -> None:
+    def enable(self) -> None:
         """Listen, if it does not."""
-        if not self._listening:
-            self._subscribe("sensor_msgs/msg/CameraInfo", self.info_topic, self._take_camera_info)
-            self._subscribe(self._image_type, self.image_topic, self._take_image)
+        if not self.input.is_listening:
+            self.tally.begin()
+            self.input.subscribe()
 
-    def unsubscribe(self) -> None:
-        """Listen no longer."""
-        for subscription in self._listening:
-            self._node.destroy_subscription(subscription)
-        self._listening.clear()
+    def disable(self, stamp_ns: int, frame_id: str) -> None:
+        """Listen no longer, and show nothing any more."""
+        self.input.unsubscribe()
+        self.forget(stamp_ns, frame_id)
+
+    def forget(self, stamp_ns: int, frame_id: str) -> None:
+        """Take the markers away; what is under way is not published."""
+        with self._publishing:
+            self.epoch += 1
+            self.outputs.clear(stamp_ns, frame_id)
+
+    def publish(self, placed: Placed, epoch: int, settings: DetectorSettings, lifetime_s: float) -> bool:
+        """Publish boxes of an image; returns False where its epoch is over."""
+        with self._publishing:
+            if epoch != self.epoch:
+                return False
+            self.outputs.publish([placed], settings, lifetime_s)
+            return True
 
     def close(self) -> None:
         """Give everything back."""
-        self.unsubscribe()
+        self.input.unsubscribe()
         self.outputs.close()
-
-    def _subscribe(self, message: str, topic: str, callback: Callable[[Any], None]) -> None:
-        events = SubscriptionEventCallbacks(incompatible_qos=lambda event: self._incompatible(topic, event))
-        made = self._node.create_subscription(
-            ros_message_types(message),
-            topic,
-            callback,
-            copy.copy(qos_profile_sensor_data),  # rclpy writes overrides into it, and all share that one
-            event_callbacks=events,
-            qos_overriding_options=OVERRIDABLE,
-        )
-        self._listening.append(made)
 
     def _take_image(self, message: Any) -> None:
         self.tally.count("received")
         self._on_image(self, message)
-
-    def _take_camera_info(self, message: Any) -> None:
-        if self.frames.take_camera_info(message):
-            self.tally.count("calibrations")
-            if self._throttle.lets_through("calibrations"):
-                times = self.tally.counts()["calibrations"]
-                logger = self._node.get_logger()
-                logger.warning(f"{self.title}: CameraInfo has changed ({times} so far); it counts from now on")
-
-    def _incompatible(self, topic: str, event: Any) -> None:
-        name = self._node.resolve_topic_name(topic)
-        policy = str(QoSPolicyKind(event.last_policy_kind).name).lower()
-        text = (
-            f"a publisher of {name} offers another QoS than is asked for ({policy}): nothing comes from it; set "
-            f"qos_overrides.{name}.subscription.{policy}"
-        )
-        self.tally.note(text)
-        self._node.get_logger().error(f"{self.title}: {text}")

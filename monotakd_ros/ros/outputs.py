@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from monotakd_ros.data.detections_to_msg import DetectionMessages
 from monotakd_ros.data.message_types import MessageTypes
+from monotakd_ros.errors import ConfigError
 from monotakd_ros.frame import Detections3D, Frame
 from monotakd_ros.ros.detector_settings import DetectorSettings
+from monotakd_ros.ros.qos import latched
 from monotakd_ros.visualization.camera_view import draw_camera_view
 from monotakd_ros.visualization.palette import class_colour
-
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,7 @@ class DetectionOutputs:
 
     Raises:
         MissingDependencyError: vision_msgs is asked for and not installed.
+        ConfigError: a QoS override of these topics is not valid.
     """
 
     def __init__(
@@ -67,9 +68,16 @@ class DetectionOutputs:
         self._prefix = f"{namespace}/" if namespace else ""
         self._made: list[Any] = []
         self._detections = self._labels = self._markers = self._image = None
+        try:
+            self._make(settings, annotated)
+        except BaseException:  # what was made before must not stay behind
+            self.close()
+            raise
+
+    def _make(self, settings: DetectorSettings, annotated: bool) -> None:
         if settings.publish_detections:
             self._detections = self._publisher("vision_msgs/msg/Detection3DArray", "detections", QoSProfile(depth=10))
-            self._labels = self._publisher("vision_msgs/msg/LabelInfo", "label_info", LATCHED, overridable=False)
+            self._labels = self._publisher("vision_msgs/msg/LabelInfo", "label_info", latched(), overridable=False)
         if settings.publish_markers:
             self._markers = self._publisher("visualization_msgs/msg/MarkerArray", "markers", QoSProfile(depth=10))
         if annotated:
@@ -108,9 +116,13 @@ class DetectionOutputs:
 
     def _publisher(self, message: str, topic: str, qos: QoSProfile, overridable: bool = True) -> Any:
         options = QoSOverridingOptions.with_default_policies() if overridable else None
-        made = self._node.create_lifecycle_publisher(
-            self._message_types(message), self._prefix + topic, qos, qos_overriding_options=options
-        )
+        kind = self._message_types(message)
+        try:
+            made = self._node.create_lifecycle_publisher(
+                kind, self._prefix + topic, qos, qos_overriding_options=options
+            )
+        except Exception as error:  # rclpy and DDS have many kinds for a QoS that cannot be
+            raise ConfigError(f"publisher of {self._prefix}{topic}: are its qos_overrides valid? {error}") from error
         self._made.append(made)
         return made
 

@@ -68,7 +68,9 @@ class NodeParameters(Generic[Settings]):
 
 def descriptor(described: Setting, default: Value) -> ParameterDescriptor:
     """What `ros2 param describe` shows."""
-    made = ParameterDescriptor(description=described.text, additional_constraints=described.limits)
+    made = ParameterDescriptor(
+        description=described.text, additional_constraints=described.limits, read_only=described.once
+    )
     if described.low is None or isinstance(default, (str, tuple)):
         return made
     if isinstance(default, int):

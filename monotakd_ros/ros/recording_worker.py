@@ -91,7 +91,7 @@ class RecordingWorker:
             self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
-        while (taken := self._newest.take((), 0.0)) is not None:
+        while (taken := self._newest.take()) is not None:
             try:
                 self._round(taken.get(_PAIR))
             except Exception as error:  # a fault of ours in one frame must not end the recording

@@ -27,6 +27,7 @@ class Setting:
         high: highest value; None: no limit.
         choices: allowed words; empty: any.
         live: whether it may change while the node is configured or active.
+        once: whether it is read when the process starts, and never again.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Setting:
     high: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+    once: bool = False
 
     @property
     def limits(self) -> str:
@@ -53,9 +55,10 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     live: bool = False,
+    once: bool = False,
 ) -> Any:
     """A field of a settings dataclass; arguments as in `Setting`."""
-    return field(default=default, metadata={"setting": Setting(text, low, high, choices, live)})
+    return field(default=default, metadata={"setting": Setting(text, low, high, choices, live, once)})
 
 
 def settings_of(kind: type) -> dict[str, tuple[Setting, Value]]:

@@ -20,18 +20,23 @@ Outcome = Literal[
     "bad",
     "no_transform",
     "failed",
+    "unsent",
+    "split",
     "calibrations",
     "resets",
 ]
 """received: images that arrived; published: whose boxes went out; replaced: a newer one came first; stale: older than
 max_image_age_s; no_camera_info: came before any; bad: damaged, of an unknown encoding, or not as CameraInfo says;
-no_transform: tf did not know; failed: the network gave an error (CUDA out of memory, ...); calibrations: how often
-CameraInfo changed; resets: how often time jumped."""
+no_transform: tf did not know; failed: the network gave an error (CUDA out of memory, ...); unsent: boxes could not be
+published; split: tried alone, because all cameras' images together failed; calibrations: how often CameraInfo changed;
+resets: how often time jumped."""
 
 STAGES = ("transport", "queue", "decode", "infer", "publish", "total")
 """Image stamp to callback, to worker, to frame, to boxes, to messages sent; and all of it."""
 KEPT = 300
 RATE_OVER_S = 5.0
+LATELY_S = 1.0
+"""A camera that sent nothing for so long is not waited for."""
 PERCENTILES = (50, 95, 99)
 
 
@@ -63,6 +68,24 @@ class CameraTally:
         }
         self._problem: tuple[float, str] | None = None
         self._unanswered_since: float | None = None
+        self._began = time.monotonic()
+
+    def begin(self) -> None:
+        """The camera is listened to from now on: silence before does not count."""
+        with self._lock:
+            self._began = time.monotonic()
+            self._unanswered_since = None
+
+    def silent_s(self) -> float:
+        """Since the last image, or since it is listened to."""
+        with self._lock:
+            moments = self._moments["received"]
+            return time.monotonic() - max([self._began, *list(moments)[-1:]])
+
+    def sent_lately(self) -> bool:
+        """Whether an image came a moment ago."""
+        since_s = self.seconds_since("received")
+        return since_s is not None and since_s < LATELY_S
 
     def count(self, outcome: Outcome, problem: str | None = None) -> None:
         """Count one; `problem` is what to tell of it."""

@@ -15,6 +15,7 @@ from monotakd_ros.detector import Detector
 from monotakd_ros.errors import FrameError
 from monotakd_ros.frame import Detections3D, Frame
 from monotakd_ros.ros.newest import NewestItems
+from monotakd_ros.ros.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +31,13 @@ class Arrival:
         message: sensor_msgs Image or CompressedImage.
         received_s: `time.perf_counter` then.
         transport_s: from the image's stamp until then, by the node's clock.
+        epoch: of its camera then; see `LiveCamera`.
     """
 
     message: Any
     received_s: float
     transport_s: float
+    epoch: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,7 @@ class Job:
         frame_id: tf frame in which boxes go out.
         frame_T_cam: (4, 4) from the camera into it.
         ready_s: when it was a frame.
+        epoch: in which its boxes may go out.
     """
 
     camera: str
@@ -58,6 +62,7 @@ class Job:
     frame_id: str
     frame_T_cam: Any
     ready_s: float
+    epoch: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +82,9 @@ class DetectionWorker:
         expected: names of the cameras whose images a round waits for.
         window_s: how long it waits for the second and later ones.
         prepare: makes a job of an arrival; None where the image cannot be used (which it has told).
-        deliver: takes the boxes of a round.
-        on_failure: is told of a job that failed, in the network or when its boxes were handed out.
+        deliver: takes the boxes of a round; not called any more once stopped.
+        on_failure: is told of a job that the network could not do.
+        on_split: is told of the jobs of a batch that failed, and are tried one by one.
     """
 
     def __init__(
@@ -89,11 +95,15 @@ class DetectionWorker:
         prepare: Callable[[str, Arrival], Job | None],
         deliver: Callable[[Sequence[Found]], None],
         on_failure: Callable[[Job, Exception], None],
+        on_split: Callable[[Sequence[Job], Exception], None] = lambda jobs, error: None,
     ) -> None:
         self._detector, self._expected, self._window_s = detector, expected, window_s
-        self._prepare, self._deliver, self._on_failure = prepare, deliver, on_failure
+        self._prepare, self._deliver = prepare, deliver
+        self._on_failure, self._on_split = on_failure, on_split
         self.waiting: NewestItems[Arrival] = NewestItems()
         self._thread = threading.Thread(target=self._run, name="detect", daemon=True)
+        self._left_behind = False
+        self._throttle = Throttle()
 
     def start(self) -> None:
         """Begin."""
@@ -102,25 +112,28 @@ class DetectionWorker:
     def stop(self) -> None:
         """End after the round that is under way; one that hangs is left behind, so that the node can end."""
         self.waiting.close()
-        self._thread.join(HANGS_S)
-        if self._thread.is_alive():
+        if not self.has_ended(HANGS_S):
+            self._left_behind = True
             logger.error("the network hangs: a round that began before is not over after %g s", HANGS_S)
 
+    def has_ended(self, wait_s: float) -> bool:
+        """Whether the thread is over, after waiting for it."""
+        self._thread.join(wait_s)
+        return not self._thread.is_alive()
+
     def _run(self) -> None:
-        while (taken := self.waiting.take(self._expected(), self._window_s())) is not None:
+        while (taken := self.waiting.take(self._expected, self._window_s)) is not None:
             try:
                 self._round(taken)
             except Exception:  # the node lives on, whatever happens to one round
-                logger.exception("a round failed")
+                if self._throttle.lets_through("round"):
+                    logger.exception("a round failed")
 
     def _round(self, taken: dict[str, Arrival]) -> None:
         jobs = [job for camera, arrival in taken.items() if (job := self._prepare(camera, arrival)) is not None]
-        if jobs and (found := self._detect(jobs)):
-            try:
-                self._deliver(found)
-            except Exception as error:
-                for item in found:
-                    self._on_failure(item.job, error)
+        found = self._detect(jobs) if jobs else []
+        if found and not self._left_behind:
+            self._deliver(found)
 
     def _detect(self, jobs: Sequence[Job]) -> list[Found]:
         """The boxes of all jobs together; one by one where that fails, so that a bad one takes no other with it."""
@@ -129,6 +142,8 @@ class DetectionWorker:
         except Exception as error:  # CUDA out of memory, a bad frame, anything that torch raises
             if len(jobs) == 1:
                 self._on_failure(jobs[0], error)
+            else:
+                self._on_split(jobs, error)
             failure = error
         else:
             now = time.perf_counter()

@@ -98,6 +98,7 @@ class Graph:
         self._executor.add_node(self.node)
         self._beside: list[tuple[Any, Any, threading.Thread]] = []
         self._ended = False
+        self._broken: Exception | None = None
         self._thread = self._spinning(self._executor)
 
     def run(self, node: Any) -> Any:
@@ -139,6 +140,8 @@ class Graph:
         """Wait until the condition holds; returns its value."""
         deadline = time.monotonic() + timeout_s
         while not (value := condition()):
+            if self._broken is not None:
+                raise self._broken
             assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
             time.sleep(0.01)
         return value
@@ -180,6 +183,11 @@ class Graph:
                     return {**values, "level": str(status.level[0]), "message": status.message}
         return None
 
+    def told(self, part: str, condition: Callable[[dict[str, str]], Any], what: str) -> dict[str, str]:
+        """Wait until the diagnostics say something of a part that meets the condition; returns it."""
+        found = self.until(lambda: (said := self.health(part)) and condition(said) and said, f"diagnostics: {what}")
+        return dict(found)
+
     def close(self) -> None:
         """End everything that spins."""
         self._ended = True
@@ -195,7 +203,10 @@ class Graph:
     def _spinning(self, executor: Any) -> threading.Thread:
         def spin() -> None:
             while not self._ended:
-                executor.spin_once(timeout_sec=0.05)
+                try:
+                    executor.spin_once(timeout_sec=0.05)
+                except Exception as error:  # a callback's: told where the test waits
+                    self._broken = error
 
         thread = threading.Thread(target=spin, daemon=True)
         thread.start()
@@ -228,7 +239,7 @@ def start(graph: Graph, tiny_checkpoint: Path) -> Callable[..., Any]:
 
     from monotakd_ros.ros.detector_node import DetectorNode
 
-    def make(namespace: str = "", **parameters: Any) -> DetectorNode:
+    def make(namespace: str = "", cli_args: list[str] | None = None, **parameters: Any) -> DetectorNode:
         values = {
             "checkpoint": str(tiny_checkpoint),
             "device": "cpu",
@@ -239,7 +250,7 @@ def start(graph: Graph, tiny_checkpoint: Path) -> Callable[..., Any]:
         }
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         graph.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
-        node = DetectorNode(parameter_overrides=overrides, namespace=namespace)
+        node = DetectorNode(parameter_overrides=overrides, namespace=namespace, cli_args=cli_args)
         assert node.start()
         return graph.run(node)
 

@@ -20,7 +20,7 @@ from monotakd_ros.geometry.transforms import LIDAR_TO_OPTICAL_ROTATION, make_tra
 pytest.importorskip("vision_msgs", reason="needs vision_msgs: a full ROS 2")
 pytest.importorskip("tf2_ros", reason="needs tf2_ros: a full ROS 2")
 
-from monotakd_ros.ros.outputs import LATCHED
+from monotakd_ros.ros.qos import latched
 
 STAMP_NS = 1_700_000_000_000_000_000
 ARRAY = "vision_msgs/msg/Detection3DArray"
@@ -54,7 +54,7 @@ def positions(array: Any) -> np.ndarray:
 def test_boxes_stand_in_the_output_frame(graph: Any, start: Any, picture: Any, expected: Any) -> None:
     heard = graph.listen("detections", ARRAY)
     start(output_frame="base_link", tf_timeout_s=5.0)
-    graph.send("/tf_static", graph.make.transform(BASE_T_CAM, "base_link", "camera", 0), LATCHED)
+    graph.send("/tf_static", graph.make.transform(BASE_T_CAM, "base_link", "camera", 0), latched())
     graph.send_camera(picture(0), STAMP_NS)
     array = of_stamp(graph, heard, STAMP_NS)
     assert array.header.frame_id == "base_link"
@@ -79,7 +79,7 @@ def test_without_tf_an_image_is_skipped_and_the_next_one_with_it_is_not(graph: A
         lambda: (found := graph.health("camera")) and found.get("no transform") == "1" and found, "a missing transform"
     )
     assert "tf from 'camera' to 'base_link'" in found["message"] and not heard
-    graph.send("/tf_static", graph.make.transform(BASE_T_CAM, "base_link", "camera", 0), LATCHED)
+    graph.send("/tf_static", graph.make.transform(BASE_T_CAM, "base_link", "camera", 0), latched())
     for index in range(1, 50):
         graph.send_camera(picture(0), STAMP_NS + index)
         if heard:
@@ -94,7 +94,7 @@ def test_tf_that_comes_late_is_waited_for(graph: Any, start: Any, picture: Any) 
     graph.send_camera(picture(0), STAMP_NS)
     time.sleep(0.3)
     assert not heard
-    graph.send("/tf_static", graph.make.transform(BASE_T_CAM, "base_link", "camera", 0), LATCHED)
+    graph.send("/tf_static", graph.make.transform(BASE_T_CAM, "base_link", "camera", 0), latched())
     assert of_stamp(graph, heard, STAMP_NS).detections
 
 
@@ -116,7 +116,7 @@ def test_cleanup_gives_back_what_tf_took(graph: Any, start: Any) -> None:
 
 def test_classes_are_told_to_those_who_come_late(graph: Any, start: Any) -> None:
     start(score_threshold=0.25)
-    heard = graph.listen("label_info", "vision_msgs/msg/LabelInfo", LATCHED)
+    heard = graph.listen("label_info", "vision_msgs/msg/LabelInfo", latched())
     (info,) = graph.until(lambda: heard, "LabelInfo")
     assert [item.class_name for item in info.class_map] == ["Car", "Pedestrian", "Cyclist"]
     assert info.threshold == pytest.approx(0.25)
@@ -134,7 +134,7 @@ def test_two_cameras_make_one_list_without_duplicates(
         tf_timeout_s=5.0,
     )
     for name in ("front", "left"):  # both look the same way, so every object is seen twice
-        graph.send("/tf_static", graph.make.transform(BASE_T_CAM, "base_link", name, 0), LATCHED)
+        graph.send("/tf_static", graph.make.transform(BASE_T_CAM, "base_link", name, 0), latched())
         graph.send(f"{name}/camera_info", graph.make.camera_info(camera, STAMP_NS, name))
     graph.send("front/image", graph.make.image(picture(0), STAMP_NS, "front"))
     graph.send("left/image", graph.make.image(picture(0), STAMP_NS + 1, "left"))
@@ -144,3 +144,30 @@ def test_two_cameras_make_one_list_without_duplicates(
     assert len(merged.detections) == len(expected)
     assert merged.header.frame_id == "base_link"
     assert {stamp_ns_from_msg(detection.header.stamp) for detection in merged.detections} == {STAMP_NS}
+
+
+def test_cameras_that_come_apart_are_listed_together(graph: Any, start: Any, picture: Any, camera: Any) -> None:
+    heard = {name: graph.listen(name, ARRAY) for name in ("detections", "front/detections", "left/detections")}
+    start(
+        publish_detections=True,
+        cameras=["front", "left"],
+        output_frame="base_link",
+        publish_merged=True,
+        batch_window_s=0.0,
+        marker_lifetime_s=20.0,
+        tf_timeout_s=5.0,
+    )
+    for index, name in enumerate(("front", "left")):
+        graph.send("/tf_static", graph.make.transform(BASE_T_CAM, "base_link", name, 0), latched())
+        graph.send_camera(picture(index), STAMP_NS + index, f"{name}/", name)
+        of_stamp(graph, heard["detections"], STAMP_NS + index)
+    first, second = heard["detections"]
+    assert {stamp_ns_from_msg(detection.header.stamp) for detection in first.detections} == {STAMP_NS}
+    stamps = {stamp_ns_from_msg(detection.header.stamp) for detection in second.detections}
+    assert stamps == {STAMP_NS, STAMP_NS + 1}
+    count = len(first.detections) + len(heard["left/detections"][0].detections)
+    assert len(heard["left/detections"][0].detections) < len(second.detections) <= count
+    assert graph.set_parameter("enabled_cameras", ["left"]) == ""
+    graph.send_camera(picture(1), STAMP_NS + 2, "left/", "left")
+    last = of_stamp(graph, heard["detections"], STAMP_NS + 2)
+    assert {stamp_ns_from_msg(detection.header.stamp) for detection in last.detections} == {STAMP_NS + 2}

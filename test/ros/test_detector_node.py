@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +118,13 @@ def test_the_life_cycle(graph: Any, start: Any, picture: Any) -> None:
     assert graph.set_parameter("rectify", "never") != ""
     assert graph.transition("cleanup") == "unconfigured"
     assert graph.set_parameter("rectify", "never") == ""
+    assert "read-only" in graph.set_parameter("autostart", True)
 
 
 def test_a_missing_checkpoint_stops_at_configure_with_its_reason(graph: Any, start: Any, tmp_path: Path) -> None:
     start(autostart=False, checkpoint=str(tmp_path / "none.pt"))
     assert graph.transition("configure") == "unconfigured"
-    health = graph.until(
-        lambda: (found := graph.health("detector")) and found["level"] == "2" and found, "an error in the diagnostics"
-    )
+    health = graph.told("detector", lambda found: found["level"] == "2", "an error in the diagnostics")
     assert "none.pt" in health["message"]
     node = DetectorNode(parameter_overrides=[Parameter("checkpoint", value=str(tmp_path / "none.pt"))])
     assert not node.start()
@@ -136,9 +138,7 @@ def test_what_is_missing_is_named(graph: Any, start: Any) -> None:
     except ImportError:
         start(autostart=False, publish_detections=True)
         assert graph.transition("configure") == "unconfigured"
-        health = graph.until(
-            lambda: (found := graph.health("detector")) and found["level"] == "2" and found, "an error"
-        )
+        health = graph.told("detector", lambda found: found["level"] == "2", "an error")
         assert "vision_msgs" in health["message"] and "apt install" in health["message"]
     else:
         pytest.skip("nothing is missing here")
@@ -153,9 +153,7 @@ def test_images_that_cannot_be_used_are_counted_and_the_next_one_goes_on(
 
     def sent_and_counted(message: Any, what: str, count: int) -> str:
         graph.send("image", message)
-        found = graph.until(
-            lambda: (found := graph.health("camera")) and found.get(what) == str(count) and found, f"{count} {what}"
-        )
+        found = graph.told("camera", lambda found: found.get(what) == str(count) and found, f"{count} {what}")
         return str(found["message"])
 
     good = graph.make.image(picture(0), STAMP_NS, "camera")
@@ -173,9 +171,7 @@ def test_images_that_cannot_be_used_are_counted_and_the_next_one_goes_on(
 def test_an_image_before_any_camera_info_waits_for_nothing(graph: Any, start: Any, picture: Any) -> None:
     start()
     graph.send("image", graph.make.image(picture(0), STAMP_NS, "camera"))
-    found = graph.until(
-        lambda: (found := graph.health("camera")) and found.get("no camera info") == "1" and found, "a count"
-    )
+    found = graph.told("camera", lambda found: found.get("no camera info") == "1", "a count")
     assert found["message"] == "no CameraInfo yet on /camera_info"
 
 
@@ -184,7 +180,7 @@ def test_old_images_are_skipped_where_that_is_asked_for(graph: Any, start: Any, 
     start(max_image_age_s=0.5)
     now_ns = graph.node.get_clock().now().nanoseconds
     graph.send_camera(picture(0), now_ns - 3_000_000_000)
-    graph.until(lambda: (found := graph.health("camera")) and found.get("stale") == "1", "a stale image")
+    graph.told("camera", lambda found: found.get("stale") == "1", "a stale image")
     now_ns = graph.node.get_clock().now().nanoseconds
     assert cubes(shown(graph, heard, picture, now_ns))
 
@@ -192,11 +188,11 @@ def test_old_images_are_skipped_where_that_is_asked_for(graph: Any, start: Any, 
 def test_a_silent_camera_is_an_error(graph: Any, start: Any, picture: Any) -> None:
     heard = graph.listen("markers", MARKERS)
     start(no_image_warn_s=0.5)
-    found = graph.until(lambda: (found := graph.health("camera")) and found["level"] == "2" and found, "an error")
+    found = graph.told("camera", lambda found: found["level"] == "2", "an error")
     assert found["message"].startswith("no image so far on /image, 0 publishers")
     shown(graph, heard, picture, STAMP_NS)
-    graph.until(lambda: (graph.health("camera") or {})["level"] != "2", "recovery")
-    found = graph.until(lambda: (found := graph.health("camera")) and found["level"] == "2" and found, "an error")
+    graph.told("camera", lambda found: found["level"] != "2", "recovery")
+    found = graph.told("camera", lambda found: found["level"] == "2", "an error")
     assert found["message"].startswith("no image for")
 
 
@@ -215,9 +211,7 @@ def test_a_changed_calibration_counts_from_then_on(graph: Any, start: Any, pictu
     other = camera.from_intrinsics(140.0, 140.0, 63.0, 30.0, 128, 64)
     second = cubes(shown(graph, heard, picture, STAMP_NS + 1, camera=other))
     assert [cube.pose.position.z for cube in first] != [cube.pose.position.z for cube in second]
-    found = graph.until(
-        lambda: (found := graph.health("camera")) and found.get("calibrations") == "1" and found, "a change"
-    )
+    found = graph.told("camera", lambda found: found.get("calibrations") == "1", "a change")
     assert "the camera is assumed level" in found["beyond training"]
 
 
@@ -228,9 +222,7 @@ def test_a_publisher_of_another_qos_shows(graph: Any, start: Any, picture: Any) 
         "image",
         QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
     )
-    found = graph.until(
-        lambda: (found := graph.health("camera")) and "QoS" in found["message"] and found, "a QoS problem"
-    )
+    found = graph.told("camera", lambda found: "QoS" in found["message"], "a QoS problem")
     assert "qos_overrides./image.subscription.reliability" in found["message"]
     graph.node.destroy_publisher(publisher)
 
@@ -259,3 +251,132 @@ def test_compressed_images_give_the_same_boxes(graph: Any, start: Any, picture: 
     graph.send("image/compressed", graph.make.compressed_image(picture(0), "png", STAMP_NS, "camera"))
     message = graph.until(lambda: next((item for item in heard if cubes(item)), None), "boxes")
     assert stamp_ns_from_msg(message.markers[0].header.stamp) == STAMP_NS
+
+
+def test_an_activation_that_fails_leaves_nothing_behind(
+    graph: Any, start: Any, picture: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = graph.listen("markers", MARKERS)
+    node = start(autostart=False)
+    assert graph.transition("configure") == "inactive"
+    with monkeypatch.context() as patched:
+        patched.setattr(node._live, "follow", lambda settings: 1 / 0)
+        assert graph.transition("activate") == "inactive"
+    found = graph.told("detector", lambda found: found["level"] == "2", "an error")
+    assert "division by zero" in found["message"]
+    assert not any(publisher.is_activated for publisher in node._live.cameras[""].outputs._made)
+    assert graph.transition("activate") == "active"
+    assert cubes(shown(graph, heard, picture, STAMP_NS))
+
+
+def test_a_failing_deactivation_puts_everything_away(graph: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = start()
+    original, failures = node._live.deactivate, iter([RuntimeError("stuck")])
+
+    def fail_once() -> None:
+        for error in failures:
+            raise error
+        original()
+
+    monkeypatch.setattr(node._live, "deactivate", fail_once)
+    assert graph.transition("deactivate") == "unconfigured"
+    found = graph.told("detector", lambda found: found["level"] == "2", "an error")
+    assert "stuck" in found["message"]
+    assert graph.transition("configure") == "inactive"
+
+
+def test_overrides_that_cannot_be_are_named_and_leave_no_publishers(graph: Any, start: Any) -> None:
+    node = start(autostart=False, **{"qos_overrides./markers.publisher.reliability": "sometimes"})
+    before = len(list(node.publishers))
+    for _ in range(2):
+        assert graph.transition("configure") == "unconfigured"
+    assert len(list(node.publishers)) == before
+    found = graph.told("detector", lambda found: found["level"] == "2", "an error")
+    assert "qos_overrides" in found["message"]
+
+
+def test_in_a_namespace_with_swapped_names(graph: Any, start: Any, picture: Any) -> None:
+    names = {"front/image": "/rear/image", "rear/image": "/front/image"}
+    names |= {name.replace("image", "camera_info"): to.replace("image", "camera_info") for name, to in names.items()}
+    rules = [word for name, to in names.items() for word in ("-r", f"{name}:={to}")]
+    node = start(namespace="/car", cli_args=["--ros-args", *rules], cameras=["front", "rear"])
+    heard = {name: graph.listen(f"/car/{name}/markers", MARKERS) for name in ("front", "rear")}
+    assert node._live.cameras["front"].input.image_topic == "/rear/image"
+    graph.send_camera(picture(0), STAMP_NS, "/rear/", frame_id="what the front camera sees")
+    message = graph.until(lambda: next((item for item in heard["front"] if cubes(item)), None), "boxes of front")
+    assert message.markers[0].header.frame_id == "what the front camera sees"
+    assert not any(cubes(item) for item in heard["rear"])
+
+
+def test_a_disabled_camera_shows_nothing_of_what_was_under_way(
+    graph: Any, start: Any, picture: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = graph.listen("front/markers", MARKERS)
+    node = start(cameras=["front", "left"], batch_window_s=0.0)
+    begun, go_on = threading.Event(), threading.Event()
+    original = node._live.detector.detect_batch
+
+    def slow(frames: Any) -> Any:
+        begun.set()
+        assert go_on.wait(20)
+        return original(frames)
+
+    monkeypatch.setattr(node._live.detector, "detect_batch", slow)
+    graph.send_camera(picture(0), STAMP_NS, "front/")
+    assert begun.wait(20)
+    assert graph.set_parameter("enabled_cameras", ["left"]) == ""
+    go_on.set()
+    other = graph.listen("left/markers", MARKERS)
+    graph.send_camera(picture(0), STAMP_NS + 1, "left/")
+    graph.until(lambda: any(cubes(item) for item in other), "boxes of the other camera")
+    assert not any(cubes(item) for item in heard)
+
+
+def test_cleanup_gives_the_network_back(graph: Any, start: Any) -> None:
+    node = start()
+    network = weakref.ref(node._live.detector._network)
+    graph.transition("deactivate")
+    assert graph.transition("cleanup") == "unconfigured"
+    assert network() is None
+
+
+def test_simulated_time_without_a_clock_shows(graph: Any, start: Any, picture: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start(use_sim_time=True)
+    assert cubes(shown(graph, heard, picture, STAMP_NS))
+    found = graph.told("detector", lambda found: found["level"] == "1", "a warning")
+    assert "/clock" in found["message"]
+    assert float(graph.health("camera")["transport p50 ms"]) == 0.0
+
+
+def test_a_camera_ahead_of_our_clock_shows(graph: Any, start: Any, picture: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start()
+    stamp_ns = graph.node.get_clock().now().nanoseconds + 60_000_000_000
+    shown(graph, heard, picture, stamp_ns)
+    graph.told("camera", lambda found: "ahead of this machine's clock" in found["message"], "a warning")
+
+
+def test_listening_again_begins_without_an_error(graph: Any, start: Any, picture: Any) -> None:
+    heard = graph.listen("markers", MARKERS)
+    start(no_image_warn_s=1.0)
+    shown(graph, heard, picture, graph.node.get_clock().now().nanoseconds)
+    graph.transition("deactivate")
+    time.sleep(1.2)
+    graph.heard["/diagnostics"].clear()
+    assert graph.transition("activate") == "active"
+    found = graph.told("camera", lambda found: "not listening" not in found["message"], "listening again")
+    assert found["level"] == "0"
+
+
+def test_boxes_that_cannot_be_published_are_told_as_that(
+    graph: Any, start: Any, picture: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = graph.listen("markers", MARKERS)
+    node = start()
+    with monkeypatch.context() as patched:
+        patched.setattr(node._live.cameras[""].outputs, "publish", lambda *_: 1 / 0)
+        graph.send_camera(picture(0), STAMP_NS)
+        found = graph.told("camera", lambda found: found.get("unsent") == "1", "unsent")
+    assert "ZeroDivisionError" in found["message"] and found["failed"] == "0"
+    assert cubes(shown(graph, heard, picture, STAMP_NS + 1))

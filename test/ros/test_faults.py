@@ -205,7 +205,7 @@ def test_simulated_time_that_jumps_back(graph: Any, start: Any, stream: Stream) 
     assert boxes_at(1000) > 0
     before = int((graph.health("camera") or {}).get("resets", 0))
     assert boxes_at(10) > 0
-    graph.until(lambda: int((graph.health("camera") or {})["resets"]) > before, "a reset")
+    graph.told("camera", lambda found: int(found.get("resets", 0)) > before, "a reset")
 
 
 def test_a_storm_of_parameters(graph: Any, start: Any, stream: Stream) -> None:

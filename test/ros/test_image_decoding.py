@@ -65,6 +65,25 @@ def test_compressed_images_are_the_same(bridge: Any, messages: MessageBuilder, p
     np.testing.assert_array_equal(bridge(message, "here"), image_from_msg(message, "here"))
 
 
+@pytest.mark.parametrize(
+    ("pixels", "format_text"),
+    [
+        (np.arange(48, dtype=np.uint16).reshape(6, 8) * 1300, "mono16; png compressed "),
+        (np.arange(48, dtype=np.uint8).reshape(6, 8), "mono8; png compressed mono8"),
+        (np.arange(192, dtype=np.uint8).reshape(6, 8, 4), "rgba8; png compressed bgra8"),
+    ],
+)
+def test_compressed_grey_and_transparent_images_are_the_same(
+    bridge: Any, messages: MessageBuilder, picture: Any, pixels: np.ndarray, format_text: str
+) -> None:
+    message = messages.compressed_image(picture(0), "png", 0, "camera")
+    message.format = format_text
+    message.data = type(message.data)("B", cv2.imencode(".png", pixels)[1].tobytes())
+    decoded = bridge(message, "here")
+    np.testing.assert_array_equal(decoded, image_from_msg(message, "here"))
+    assert decoded.shape == (6, 8, 3) and decoded.dtype == np.uint8
+
+
 def test_damage_is_refused_alike(bridge: Any, messages: MessageBuilder, picture: Any) -> None:
     short = raw(messages, "rgb8")
     short.data = short.data[:20]

@@ -30,7 +30,6 @@ from rclpy.serialization import deserialize_message  # noqa: E402
 
 from monotakd_ros.ros.detector_node import DetectorNode  # noqa: E402
 from monotakd_ros.ros.optional import ros_message_types  # noqa: E402
-from monotakd_ros.ros.outputs import LATCHED  # noqa: E402
 
 COUNT = 6
 START_NS = 1_700_000_000_000_000_000
@@ -77,7 +76,7 @@ def play(graph: Any, bag: Path, heard: list[Any]) -> None:
             if connection.topic in topics or latched:
                 message = deserialize_message(bytes(raw), ros_message_types(connection.msgtype))
                 answers = len(heard) + ("image" in connection.topic)
-                graph.send(topics.get(connection.topic, connection.topic), message, LATCHED if latched else None)
+                graph.send(topics.get(connection.topic, connection.topic), message, latched() if latched else None)
                 graph.until(lambda answers=answers: len(heard) >= answers, "boxes of an image")
 
 
