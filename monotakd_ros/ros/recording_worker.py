@@ -99,11 +99,12 @@ class RecordingWorker:
         self._hand_over(self._recorder.close)
 
     def _round(self, pair: tuple[Any, Any] | None) -> None:
-        objection = self._quota.objection()  # asked whatever comes of it: what it measures is shown
         if not self.listening or self.stopped:
             self._hand_over(self._recorder.close)
+            self._quota.objection()  # for its figures, which are shown
             return
         self._hand_over(self._recorder.close_when_due)
+        objection = self._quota.objection()  # asked behind `stopped`: never older than a resume
         if objection is not None:
             self._stop(objection)
             self._hand_over(self._recorder.close)

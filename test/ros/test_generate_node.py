@@ -135,7 +135,7 @@ def drive_live(graph: Any, make_frame: Any) -> Callable[..., None]:
             image = graph.make.compressed_image(frame.image, "png", *where) if packed else None
             deadline = time.monotonic() + 20
             while recorded() == before:
-                assert time.monotonic() < deadline, f"frame {index} is not recorded"
+                assert time.monotonic() < deadline, f"frame {index} is not recorded: {graph.health('live')}"
                 graph.send("camera_info", graph.make.camera_info(frame.camera, *where))
                 graph.send("points", graph.make.point_cloud(frame.points_lidar, frame.stamp_ns, "lidar"))
                 graph.send(topic, image or graph.make.image(frame.image, *where))
@@ -197,6 +197,20 @@ def test_a_full_disk_stops_the_recording_and_room_lets_it_go_on(
     node._run.resume()
     drive_live([1], lambda: recorder.kept)
     assert recorder.kept == 2
+
+
+def test_room_lets_labelling_go_on_too(
+    graph: Any, start: Any, calibration: str, networks: Any, write_drive: Any, make_frame: Any, tmp_path: Path
+) -> None:
+    write_drive(tmp_path / "out" / "parts" / "part_000000", [make_frame(0)])
+    teacher = str(networks["teacher"])
+    node = start(mode="live", calibration=calibration, world_frame="", teacher=teacher, min_free_gib=1e9)
+    labels = node._run._labels
+    graph.until(lambda: "min_free_gib" in labels.trouble, "the quota's objection")
+    assert node.set_parameters([Parameter("min_free_gib", value=0.0)])[0].successful
+    assert node._ask("resume", node._run.resume)[0]
+    graph.until(lambda: labels.labelled == 1, "labels")
+    graph.until(lambda: (graph.health("live") or {}).get("level") != "2", "no error")
 
 
 def test_cancelled_work_does_not_go_on(graph: Any, start: Any, drive_live: Any, calibration: str) -> None:

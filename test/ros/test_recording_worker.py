@@ -131,3 +131,21 @@ def test_the_quota_stops_it_without_a_pair_and_resuming_tries_again(recording, m
     recording.worker.listen()
     recording.take(make_frame(2))
     until(lambda: recording.recorder.kept == 2)
+
+
+def test_how_full_the_disk_was_before_it_was_resumed_does_not_stop_it(recording, monkeypatch) -> None:
+    recording.limits[1] = 1e9
+    recording.worker.tick()
+    until(lambda: recording.worker.stopped)
+    recording.settle()
+    before: list[str] = ["full, as it was"]
+
+    def room_is_made_meanwhile() -> str | None:
+        if not before:
+            return None
+        recording.worker.listen()
+        return before.pop()
+
+    monkeypatch.setattr(recording.worker._quota, "objection", room_is_made_meanwhile)
+    recording.settle()
+    assert before == [] and recording.worker.stopped == ""

@@ -13,9 +13,9 @@ from monotakd_ros.data.from_msg import transform_from_msg
 rclpy = pytest.importorskip("rclpy", reason="needs rclpy: `make test-ros`, or a sourced ROS 2")
 
 from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 
 from monotakd_ros.ros.detector_node import DetectorNode  # noqa: E402
+from monotakd_ros.ros.qos import latched  # noqa: E402
 from monotakd_ros.ros.wait_until_active import WaitUntilActive  # noqa: E402
 
 
@@ -23,8 +23,7 @@ def test_the_view_is_upright_where_the_camera_is(graph: Any, camera: Any) -> Non
     pytest.importorskip("tf2_ros", reason="needs tf2_ros")
     from monotakd_ros.ros.detector_view import DetectorView
 
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    heard = graph.listen("/tf_static", "tf2_msgs/msg/TFMessage", latched)
+    heard = graph.listen("/tf_static", "tf2_msgs/msg/TFMessage", latched())
     graph.run(DetectorView())
     graph.send("camera_info", graph.make.camera_info(camera, 1, "front_optical"))
     graph.until(lambda: heard, "the transform")
