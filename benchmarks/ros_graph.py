@@ -72,6 +72,12 @@ def write_tiny_checkpoint(path: Path) -> Path:
     return path
 
 
+def machine_cpu_s() -> float:
+    """Seconds of processor time of the whole machine so far."""
+    numbers = [int(number) for number in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return (sum(numbers) - numbers[3] - numbers[4]) / os.sysconf("SC_CLK_TCK")
+
+
 class NodeProcess:
     """The detector node, as `ros2 run` starts it.
 
@@ -89,6 +95,11 @@ class NodeProcess:
         """Seconds of processor time so far, of all threads."""
         numbers = (self._system / "stat").read_text().rpartition(")")[2].split()
         return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+    def others_cpu_s(self) -> float:
+        """The same of everything else on the machine but this benchmark."""
+        mine = os.times()
+        return machine_cpu_s() - self.cpu_s() - mine.user - mine.system
 
     def memory_mib(self) -> float:
         """Resident now."""

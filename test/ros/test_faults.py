@@ -238,3 +238,19 @@ def test_a_transition_that_the_state_does_not_know_is_refused(graph: Any, start:
     ):
         assert graph.transition(name) == state
     assert stream.boxes() > 0
+
+
+def test_an_activation_that_fails_leaves_nothing_half_listening(graph: Any, start: Any) -> None:
+    start(autostart=False, **{"qos_overrides./image.subscription.reliability": "perhaps"})
+    assert graph.transition("configure") == "inactive"
+    assert graph.transition("activate") == "inactive"
+    health(graph, "detector", "2", "Unexpected QoS override for policy `reliability`: `perhaps`")
+    assert graph.node.count_subscribers("/camera_info") == 0
+    assert not [thread for thread in threading.enumerate() if thread.name == "detect"]
+
+
+def test_images_of_years_ago_are_taken_and_told(graph: Any, start: Any, stream: Stream) -> None:
+    start()
+    stream.stamp_ns = STAMP_NS
+    assert stream.boxes() > 0
+    health(graph, "camera", "1", "s old when they arrive", stream.boxes)
