@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSPolicyKind, qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from monotakd_ros.data.bag_topics import rectified_name
 from monotakd_ros.data.camera_frames import Rectify
@@ -16,17 +13,8 @@ from monotakd_ros.errors import ConfigError
 from monotakd_ros.ros.image_decoding import Decode
 from monotakd_ros.ros.image_topics import image_source
 from monotakd_ros.ros.live_frames import LiveFrames
-from monotakd_ros.ros.optional import ros_message_types
+from monotakd_ros.ros.sensor_subscription import subscribe_to_sensor
 from monotakd_ros.ros.throttle import Throttle
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
-
-OVERRIDABLE = QoSOverridingOptions(
-    (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
-)
 
 
 class CameraSubscriptions:
@@ -99,18 +87,11 @@ class CameraSubscriptions:
         self._made.clear()
 
     def _subscribe(self, message: str, name: str, callback: Callable[[Any], None]) -> None:
-        kind = ros_message_types(message)
-        topic = self._node.resolve_topic_name(name)
-        events = SubscriptionEventCallbacks(incompatible_qos=lambda event: self._incompatible(topic, event))
-        qos = copy.copy(qos_profile_sensor_data)  # rclpy writes overrides into it, and all share that one
         try:
-            made = self._node.create_subscription(
-                kind, name, callback, qos, event_callbacks=events, qos_overriding_options=OVERRIDABLE
-            )
-        except Exception as error:  # rclpy and DDS have many kinds for a QoS that cannot be
+            self._made.append(subscribe_to_sensor(self._node, message, name, callback, self._on_problem))
+        except ConfigError:
             self.unsubscribe()
-            raise ConfigError(f"subscription of {topic}: are its qos_overrides valid? {error}") from error
-        self._made.append(made)
+            raise
 
     def _take_camera_info(self, message: Any) -> None:
         if self.frames.take_camera_info(message):
@@ -120,12 +101,3 @@ class CameraSubscriptions:
                 self._node.get_logger().warning(
                     f"{self.info_topic}: CameraInfo has changed ({self._changes} so far); it counts from now on"
                 )
-
-    def _incompatible(self, topic: str, event: Any) -> None:
-        policy = str(QoSPolicyKind(event.last_policy_kind).name).lower()
-        text = (
-            f"a publisher of {topic} offers another QoS than is asked for ({policy}): nothing comes from it; set "
-            f"qos_overrides.{topic}.subscription.{policy}"
-        )
-        self._on_problem(text)
-        self._node.get_logger().error(text)

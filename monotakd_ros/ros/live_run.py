@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -10,28 +9,24 @@ from typing import Any
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from monotakd_ros.data.bag_topics import rectified_name
 from monotakd_ros.data.kitti import calibrated_extrinsic
 from monotakd_ros.errors import CalibrationError, MissingDependencyError
 from monotakd_ros.frame import BoxedFrame
 from monotakd_ros.generation.settings import ALL_FRAMES
 from monotakd_ros.provenance import CheckpointName
+from monotakd_ros.ros.camera_subscriptions import CameraSubscriptions
 from monotakd_ros.ros.diagnostics import steady_clock
 from monotakd_ros.ros.disk_quota import DiskQuota
 from monotakd_ros.ros.generate_settings import GenerateSettings
 from monotakd_ros.ros.image_decoding import image_decoder
-from monotakd_ros.ros.image_topics import image_source
-from monotakd_ros.ros.live_frames import LiveFrames
 from monotakd_ros.ros.live_labels import LiveLabels
 from monotakd_ros.ros.live_recorder import PART_DIR, LiveRecorder, earlier_parts
-from monotakd_ros.ros.optional import ros_message_types
 from monotakd_ros.ros.paired_frames import PairedFrames
 from monotakd_ros.ros.pairing import open_pairing
 from monotakd_ros.ros.recording_worker import RecordingWorker
 from monotakd_ros.ros.run_status import RunStatus
+from monotakd_ros.ros.sensor_subscription import subscribe_to_sensor
 from monotakd_ros.ros.transforms import TransformLookup
 
 logger = logging.getLogger(__name__)
@@ -66,10 +61,12 @@ class LiveRun:
         )
         self._labels = self._make_labels() if settings.teacher else None
         self._tf = self._make_tf()
+        self._camera = self._make_camera()
         self._frames = self._make_frames()
         self._worker = RecordingWorker(self._frames, self._recorder, self._labels, quota)
         self._pairing = open_pairing(self._take_pair, settings.cloud_tolerance_s, self._time_jumps)
-        self._subscriptions: list[Any] = []
+        self._clouds: Any = None
+        self._qos_problem = ""
         self._quiet_ticks = 0
         self.cancelled = False
 
@@ -83,9 +80,10 @@ class LiveRun:
 
     def pause(self) -> str:
         """See `Run`."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+        self._camera.unsubscribe()
+        if self._clouds is not None:
+            self._node.destroy_subscription(self._clouds)
+            self._clouds = None
         self._worker.rest()
         return "listens no longer; the open part is closed"
 
@@ -95,11 +93,12 @@ class LiveRun:
         if self._labels is not None:
             self._labels.resume()
         self._worker.listen()
-        if not self._subscriptions:
-            topic, message = self._image_source
-            self._subscribe("sensor_msgs/msg/CameraInfo", "camera_info", self._frames.images.take_camera_info)
-            self._subscribe(message, topic, self._pairing.add_image)
-            self._subscribe("sensor_msgs/msg/PointCloud2", "points", self._pairing.add_cloud)
+        if self._clouds is None:
+            self._qos_problem = ""
+            self._camera.subscribe()
+            self._clouds = subscribe_to_sensor(
+                self._node, "sensor_msgs/msg/PointCloud2", "points", self._pairing.add_cloud, self._note
+            )
         return "listens"
 
     def cancel(self) -> str:
@@ -152,14 +151,24 @@ class LiveRun:
         )
         return LiveLabels(request, self._quota)
 
-    def _make_frames(self) -> PairedFrames:
-        settings, node = self._settings, self._node
+    def _make_camera(self) -> CameraSubscriptions:
+        settings = self._settings
         _, decode = image_decoder(settings.image_decoder)  # type: ignore[arg-type]
-        topic, _ = self._image_source
-        images = LiveFrames(topic, rectified_name(topic), settings.rectify, decode)  # type: ignore[arg-type]
+        return CameraSubscriptions(
+            self._node,
+            "",
+            settings.image_transport,
+            settings.rectify,  # type: ignore[arg-type]
+            decode,
+            lambda message: self._pairing.add_image(message),
+            on_problem=self._note,
+        )
+
+    def _make_frames(self) -> PairedFrames:
+        settings = self._settings
         calibrated = calibrated_extrinsic(Path(settings.calibration)) if settings.calibration else None
         lookup = _no_tf if self._tf is None else self._tf.lookup
-        return PairedFrames(images, node.resolve_topic_name("points"), lookup, calibrated, settings.world_frame)
+        return PairedFrames(self._camera.frames, self._points_topic, lookup, calibrated, settings.world_frame)
 
     def _make_tf(self) -> TransformLookup | None:
         """None where a calibration file does for it."""
@@ -175,24 +184,16 @@ class LiveRun:
             return None
 
     @property
-    def _image_source(self) -> tuple[str, str]:
-        """Topic and message; only `image` itself is remapped."""
-        return image_source(self._node.resolve_topic_name("image"), self._settings.image_transport)
+    def _points_topic(self) -> str:
+        return self._node.resolve_topic_name("points")
 
     def _time_jumps(self) -> None:
         if self._tf is not None:
             self._tf.clear()
         self._frames.forget()
 
-    def _subscribe(self, message: str, topic: str, callback: Any) -> None:
-        made = self._node.create_subscription(
-            ros_message_types(message),
-            topic,
-            callback,
-            copy.copy(qos_profile_sensor_data),  # rclpy writes overrides into it, and all share that one
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
-        self._subscriptions.append(made)
+    def _note(self, problem: str) -> None:
+        self._qos_problem = problem
 
     def _take_pair(self, image: Any, cloud: Any) -> None:
         self._quiet_ticks = 0
@@ -204,11 +205,13 @@ class LiveRun:
 
     def _missing(self) -> str:
         """What is not published, or does not fit."""
-        topics = (self._image_source[0], self._node.resolve_topic_name("points"))
+        if self._qos_problem:
+            return self._qos_problem
+        topics = (self._camera.image_topic, self._points_topic)
         silent = [topic for topic in topics if not self._node.count_publishers(topic)]
         if silent:
             return f"nobody publishes {' and '.join(silent)}"
-        return f"no stamps within {self._settings.cloud_tolerance_s:g} s, or another QoS"
+        return f"no stamps within {self._settings.cloud_tolerance_s:g} s"
 
     def _values(self) -> dict[str, Any]:
         recorder, labels = self._recorder, self._labels

@@ -24,7 +24,7 @@ from monotakd_ros.geometry.transforms import invert_transform, nominal_cam_T_lid
 rclpy = pytest.importorskip("rclpy", reason="needs rclpy: `make test-ros`, or a sourced ROS 2")
 
 from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import ReliabilityPolicy  # noqa: E402
+from rclpy.qos import ReliabilityPolicy, qos_profile_sensor_data  # noqa: E402
 
 from monotakd_ros.ros.generate_node import GenerateNode  # noqa: E402
 from monotakd_ros.ros.qos import latched  # noqa: E402
@@ -183,6 +183,31 @@ def test_compressed_images_of_a_remapped_camera(
     np.testing.assert_array_equal(recorded.image, make_frame(0).image)
 
 
+def test_names_are_remapped_once(start: Any, drive_live: Any, calibration: str) -> None:
+    node = start(["image:=/left", "/left:=/right"], mode="live", calibration=calibration, world_frame="")
+    assert {item.topic_name for item in node.subscriptions} == {"/left", "/camera_info", "/points"}
+    drive_live([0], lambda: node._run._recorder.kept, "/left")
+
+
+def test_a_camera_info_that_is_sent_once_is_heard(graph: Any, start: Any, calibration: str, make_frame: Any) -> None:
+    frame = make_frame(0)
+    message = graph.make.camera_info(frame.camera, frame.stamp_ns, "camera")
+    publisher = graph.node.create_publisher(type(message), "camera_info", latched())
+    publisher.publish(message)
+    override = "qos_overrides./camera_info.subscription."
+    wanted = {f"{override}durability": "transient_local", f"{override}reliability": "reliable"}
+    node = start(mode="live", calibration=calibration, world_frame="", **wanted)
+    graph.until(lambda: node._run._frames.images.has_camera_info, "CameraInfo")
+
+
+def test_another_qos_is_told(graph: Any, start: Any, calibration: str, make_frame: Any) -> None:
+    cloud = graph.make.point_cloud(make_frame(0).points_lidar, 0, "lidar")
+    graph.node.create_publisher(type(cloud), "points", qos_profile_sensor_data)
+    override = {"qos_overrides./points.subscription.reliability": "reliable"}
+    node = start(mode="live", calibration=calibration, world_frame="", **override)
+    graph.until(lambda: "qos_overrides./points.subscription.reliability" in node._run._missing(), "the problem")
+
+
 def test_a_full_disk_stops_the_recording_and_room_lets_it_go_on(
     graph: Any, start: Any, drive_live: Any, calibration: str
 ) -> None:
@@ -226,7 +251,7 @@ def test_cancelled_work_does_not_go_on(graph: Any, start: Any, drive_live: Any, 
     for name in ("pause", "resume"):
         done, why = node._ask(name, getattr(node._run, name))
         assert not done and "cancelled" in why
-    assert node._run._subscriptions == [] and node._ask("cancel", node._run.cancel)[0]
+    assert list(node.subscriptions) == [] and node._ask("cancel", node._run.cancel)[0]
 
 
 def test_a_cancelled_set_is_not_resumed(graph: Any, start: Any, drive: Path) -> None:
