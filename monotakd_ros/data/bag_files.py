@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,11 +11,12 @@ from rosbags.rosbag2 import Reader as Reader2
 from rosbags.rosbag2.reader import zstd
 
 from monotakd_ros.data.cut_bag1 import CutBag1
+from monotakd_ros.data.cut_db3 import CutDb3, what_is_left
 from monotakd_ros.data.cut_mcap import CutMcap, is_closed
 from monotakd_ros.data.source import BAG_ENDINGS
 from monotakd_ros.errors import BagError
 
-Reader = Reader1 | Reader2
+Reader = Reader1 | Reader2 | CutDb3
 _ROS1 = (".bag", ".bag.active")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _BLOCK = 1 << 20
@@ -41,7 +42,7 @@ def storage_files(path: Path) -> list[Path]:
         raise BagError(f"{path}: expected metadata.yaml or files ending in {', '.join(BAG_ENDINGS)}")
     names = {item.name for item in files}  # a recorder that was killed while it compressed a file leaves both
     files = [item for item in files if item.suffix != ".zstd" or item.stem not in names]
-    return sorted(files, key=lambda item: (len(item.name), item))
+    return sorted(files, key=lambda item: (len(_stem(item)), item))
 
 
 def open_storage(path: Path, stack: ExitStack, may_be_cut: bool) -> tuple[Reader, str | None]:
@@ -60,6 +61,7 @@ def open_storage(path: Path, stack: ExitStack, may_be_cut: bool) -> tuple[Reader
     """
     plain, cut = (path, None) if path.suffix != ".zstd" else _unpack(path, stack, may_be_cut)
     if not may_be_cut:
+        _refuse_unfinished(plain)
         return stack.enter_context(Reader1(plain) if path.name.endswith(_ROS1) else Reader2(plain)), None
     reader, cut_inside = _open_cut(plain, stack)
     cut = cut or cut_inside
@@ -82,6 +84,10 @@ def repair_hint(path: Path) -> str:
     return f"; if the recording was cut off, `monotakd inspect` and `generate` read it up to there, and {tool}"
 
 
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(max((item for item in BAG_ENDINGS if path.name.endswith(item)), key=len))
+
+
 def _open_cut(path: Path, stack: ExitStack) -> tuple[Reader, str | None]:
     if path.name.endswith(_ROS1):
         try:
@@ -92,7 +98,25 @@ def _open_cut(path: Path, stack: ExitStack) -> tuple[Reader, str | None]:
     if path.suffix == ".mcap" and not is_closed(path):
         mcap = CutMcap(path)
         return stack.enter_context(Reader2(mcap)), _bytes_of(mcap)
+    if path.suffix == ".db3":
+        return _open_cut_db3(path, stack)
     return stack.enter_context(Reader2(path)), None
+
+
+def _open_cut_db3(path: Path, stack: ExitStack) -> tuple[Reader, str | None]:
+    if what_is_left(path) is None:
+        with suppress(Exception):  # as above
+            return stack.enter_context(Reader2(path)), None
+    reader = stack.enter_context(CutDb3(path))
+    return reader, reader.cut
+
+
+def _refuse_unfinished(path: Path) -> None:
+    """SQLite would read past what a killed recorder left, and come upon damage in the middle."""
+    for item in sorted(path.glob("*.db3")) if path.is_dir() else [path]:
+        left = what_is_left(item) if item.suffix == ".db3" else None
+        if left is not None:
+            raise ValueError(f"{item.name} was {left}")
 
 
 def _bytes_of(file: CutBag1 | CutMcap) -> str:

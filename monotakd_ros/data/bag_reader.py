@@ -143,6 +143,7 @@ class BagReader:
         except BagError as error:
             if strict:
                 raise
+            self._stack.close()
             return self._open_cut(error)
 
     def _open_cut(self, reason: BagError) -> tuple[list[_BagFile], list[str]]:

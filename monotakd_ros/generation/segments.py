@@ -15,6 +15,7 @@ import numpy as np
 
 from monotakd_ros.data.rosbag import BagPart, BagSource
 from monotakd_ros.data.source import FrameSource, SourceOptions, open_source
+from monotakd_ros.data.sqlite_wal import log_of
 from monotakd_ros.errors import FrameError, SourceError
 from monotakd_ros.frame import Frame
 from monotakd_ros.provenance import file_sha256
@@ -133,13 +134,14 @@ def _attempts(source: FrameSource) -> Iterator[Frame | FrameError]:
 
 
 def source_digests(path: Path) -> dict[str, str]:
-    """SHA-256 of every file of a source by its path in it, of a single file by its name.
+    """SHA-256 of every file of a source by its path in it; of a single file, and what its recorder left, by its name.
 
     Raises:
         SourceError: a file cannot be read.
     """
-    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    folder, items = (path, path.rglob("*")) if path.is_dir() else (path.parent, (path, log_of(path)))
+    files = sorted(item for item in items if item.is_file())
     try:
-        return {str(item.relative_to(path)) if item != path else item.name: file_sha256(item) for item in files}
+        return {str(item.relative_to(folder)): file_sha256(item) for item in files}
     except OSError as error:
         raise SourceError(f"{path}: cannot read: {error}") from error
