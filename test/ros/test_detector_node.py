@@ -346,7 +346,7 @@ def test_simulated_time_without_a_clock_shows(graph: Any, start: Any, picture: A
     assert cubes(shown(graph, heard, picture, STAMP_NS))
     found = graph.told("detector", lambda found: found["level"] == "1", "a warning")
     assert "/clock" in found["message"]
-    assert float(graph.health("camera")["transport p50 ms"]) == 0.0
+    assert float(graph.told("camera", lambda found: "transport p50 ms" in found, "latency")["transport p50 ms"]) == 0.0
 
 
 def test_a_camera_ahead_of_our_clock_shows(graph: Any, start: Any, picture: Any) -> None:
