@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag1 import Writer
 from rosbags.typesys import Stores, get_typestore
 
 from monotakd_ros.data.bag_reader import BagReader
+from monotakd_ros.data.cut_bag1 import CutBag1
 from monotakd_ros.errors import BagError
 
 STORE = get_typestore(Stores.ROS1_NOETIC)
@@ -78,6 +79,7 @@ def test_a_cut_bag_gives_the_first_messages(whole, tmp_path, compression, share)
         BagReader(path)
 
 
+@settings(max_examples=50)
 @given(place=st.integers(0, 210_000), compression=st.sampled_from(list(COMPRESSIONS)))
 def test_wherever_it_is_cut(whole, tmp_path_factory, place, compression):
     bag = whole[compression]
@@ -113,6 +115,15 @@ def test_the_file_of_a_killed_recorder(whole, tmp_path, compression):
     assert sum(topic == "/image" for topic, _, _ in got) == 25 + (2 if compression == "none" else 0)
     with pytest.raises(BagError, match="not indexed"):
         BagReader(path)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_nothing_that_it_reads_lies_behind_the_end_that_it_says(whole, tmp_path, compression):
+    path = cut(whole[compression], tmp_path / "cut.bag", 100_000)
+    expected, end = read(path), CutBag1(path).end
+    assert read(cut(path, tmp_path / "shorter.bag", end)) == expected
+    if compression == "none":
+        assert read(cut(path, tmp_path / "shorter.bag", end - 1)) == expected[:-1]
 
 
 def test_it_says_where_the_file_ends_and_seeks_by_time(whole, tmp_path):
