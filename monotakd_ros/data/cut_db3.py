@@ -17,7 +17,8 @@ from types import TracebackType
 import numpy as np
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat
 
-from monotakd_ros.data.sqlite_pages import Cell, DatabasePages, record_kinds, size_of, values_of
+from monotakd_ros.data.sqlite_pages import Cell, DatabasePages
+from monotakd_ros.data.sqlite_records import record_kinds, size_of, values_of
 from monotakd_ros.data.sqlite_wal import log_of, unfinished
 
 _FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros2idl": MessageDefinitionFormat.IDL}

@@ -67,7 +67,7 @@ def _checksum(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]
     Written out, each word counts as often as a Fibonacci number says, so that it is one product.
     """
     words = np.frombuffer(data, order).astype(np.uint64)
-    words[0] += sums[0]
+    words[0] += np.uint64(sums[0])
     words = np.concatenate([np.array([sums[1]], np.uint64), words]).astype(np.uint32)
     weights = _fibonacci(len(words) + 1)
     first = np.sum(words * weights[-2::-1], dtype=np.uint32)

@@ -24,7 +24,7 @@ from monotakd_ros.errors import BagError, CheckpointError, OutputError, SourceEr
 from monotakd_ros.generation.generate import GenerationResult, bound_by, generate
 from monotakd_ros.generation.local_engine import run_here, run_in_processes
 from monotakd_ros.generation.runner import Busy, with_surroundings
-from monotakd_ros.generation.segments import REACH, plan_source
+from monotakd_ros.generation.segments import REACH, plan_source, source_digests
 from monotakd_ros.generation.verify import verify_set
 
 
@@ -241,6 +241,13 @@ def test_segments_cover_every_image_once(drive):
             assert (item.source, item.key[:4]) == (3, "003-")
             assert item.read_first == max(item.first - REACH, 0)
             assert item.read_first + item.read_count == min(item.stop + REACH, 10)
+
+
+def test_what_a_recorder_left_beside_a_file_is_part_of_its_content(tmp_path):
+    for name in ("drive.db3", "drive.db3-wal", "other.db3"):
+        (tmp_path / name).write_text(name)
+    assert set(source_digests(tmp_path / "drive.db3")) == {"drive.db3", "drive.db3-wal"}
+    assert set(source_digests(tmp_path / "other.db3")) == {"other.db3"}
 
 
 def test_a_bag_that_breaks_gives_what_it_held(request_for, watcher, write_drive, make_frame, tmp_path, all_frames):
