@@ -258,7 +258,17 @@ class TestFolders:
             BagReader(tmp_path)
 
     def test_messages_compressed_one_by_one(self, tmp_path):
-        packed = [(topic, stamp, zstd.compress(data)) for topic, stamp, data in MESSAGES[:200]]
-        write_bag(tmp_path / "drive", packed)
-        (tmp_path / "drive" / "metadata.yaml").unlink()
-        assert read(tmp_path / "drive", strict=True) == beginning(200)
+        """Without its metadata, and cut, which counts for more than what the metadata says."""
+        folder = tmp_path / "drive"
+        bag = write_bag(folder, [(topic, stamp, zstd.compress(data)) for topic, stamp, data in MESSAGES[:400]])
+        metadata = folder / "metadata.yaml"
+        text = metadata.read_text().replace("compression_format: ''", "compression_format: zstd")
+        metadata.unlink()
+        assert read(folder, strict=True) == beginning(400)
+        metadata.write_text(text.replace("compression_mode: ''", "compression_mode: MESSAGE"))
+        assert "MESSAGE" in metadata.read_text()
+        assert read(folder, strict=True) == beginning(400)
+        cut(bag, bag, 0.7)
+        got = read(folder)
+        assert got == beginning(len(got))
+        assert len(got) > 200

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.rosbag2.reader import zstd
 
 from monotakd_ros.data.bag_reader import BagReader
 from monotakd_ros.data.bag_writer import BagFile
@@ -74,6 +75,17 @@ def test_a_folder_with_a_cut_file(whole, tmp_path):
     reader = BagReader(tmp_path, strict=False)
     assert len(reader.cuts) == 1
     assert "a_1.mcap" in reader.cuts[0]
+
+
+def test_a_cut_file_that_was_compressed_as_a_whole(whole, tmp_path):
+    packed = zstd.compress(whole.read_bytes())
+    path = tmp_path / "cut.mcap.zstd"
+    path.write_bytes(packed[: len(packed) // 2])
+    reader = BagReader(path, strict=False)
+    assert reader.cuts[0].startswith("cut.mcap.zstd: cut off; readable are ")
+    assert 15 < sum(topic.count for topic in reader.topics) < 60
+    with pytest.raises(BagError, match=r"cut\.mcap\.zstd: cannot open"):
+        BagReader(path)
 
 
 def test_a_cut_file_without_chunks(tmp_path):
