@@ -31,7 +31,7 @@ test: $(STAMP) ## Run the tests, on all cores (PYTEST_ARGS="-k name", TEST_JOBS=
 
 # The absolute path: these wheels start Python anew by the name it was called with.
 test-ros: $(ROS_STAMP) ## Run the nodes' tests in a real ROS graph, with rclpy from wheels in .venv-ros
-	@$(abspath $(ROS_VENV))/bin/python -m pytest test/ros $(PYTEST_ARGS)
+	@$(abspath $(ROS_VENV))/bin/python -m pytest -n $(TEST_JOBS) --dist loadfile test/ros $(PYTEST_ARGS)
 
 $(ROS_STAMP): $(STAMP) tools/setup_ros_environment.sh
 	@tools/setup_ros_environment.sh $(ROS_VENV) $(VENV)
