@@ -169,7 +169,8 @@ class LiveDetector:
 
     def _awaited(self) -> list[str]:
         """Cameras whose images a round waits for: those that are listened to and did send lately."""
-        return [name for name, camera in self.cameras.items() if camera.tally.sent_lately()]
+        cameras = self.cameras.items()
+        return [name for name, camera in cameras if camera.input.is_listening and camera.tally.sent_lately()]
 
     def _prepare(self, name: str, arrival: Arrival) -> Job | None:
         return self._jobs.make(self.cameras[name], arrival)
