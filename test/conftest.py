@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -34,6 +35,15 @@ settings.load_profile("no_deadline")
 def heed_ctrl_c() -> None:
     """Tests of Ctrl-C hold also where SIGINT was ignored at the start, as in a shell's background jobs."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_loggers() -> None:
+    """ROS's launch, whose pytest plugin is there where ROS is sourced, makes all new loggers keep to themselves."""
+    logging.setLoggerClass(logging.Logger)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("monotakd_ros") and isinstance(logger, logging.Logger):
+            logger.propagate = True
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -30,6 +30,7 @@ from rclpy.serialization import deserialize_message  # noqa: E402
 
 from monotakd_ros.ros.detector_node import DetectorNode  # noqa: E402
 from monotakd_ros.ros.optional import ros_message_types  # noqa: E402
+from monotakd_ros.ros.qos import latched  # noqa: E402
 
 COUNT = 6
 START_NS = 1_700_000_000_000_000_000
@@ -72,11 +73,11 @@ def play(graph: Any, bag: Path, heard: list[Any]) -> None:
     topics = {"/camera/image_rect/compressed": "image/compressed", "/camera/camera_info": "camera_info"}
     with AnyReader([bag]) as reader:
         for connection, _, raw in reader.messages():
-            latched = connection.topic == "/tf_static"
-            if connection.topic in topics or latched:
+            is_static = connection.topic == "/tf_static"
+            if connection.topic in topics or is_static:
                 message = deserialize_message(bytes(raw), ros_message_types(connection.msgtype))
                 answers = len(heard) + ("image" in connection.topic)
-                graph.send(topics.get(connection.topic, connection.topic), message, latched() if latched else None)
+                graph.send(topics.get(connection.topic, connection.topic), message, latched() if is_static else None)
                 graph.until(lambda answers=answers: len(heard) >= answers, "boxes of an image")
 
 
