@@ -136,6 +136,8 @@ class LiveRun:
         self._worker.close()
         if self._labels is not None:
             self._labels.close()
+        if self._tf is not None:
+            self._tf.close()
         parts = len(self._recorder.parts)
         logger.info("%d frames recorded in %d parts, %s", self._recorder.kept, parts, self._out / PART_DIR)
 
