@@ -22,7 +22,7 @@ import numpy as np
 import rclpy
 import torch
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from monotakd_ros.config import (
     BevConfig,
@@ -40,6 +40,7 @@ from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.network.checkpoint import save_checkpoint
 from monotakd_ros.network.student import build_student
 from monotakd_ros.ros.optional import ros_message_types
+from monotakd_ros.ros.qos import latched
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "detector_node"
 READY_S = 60.0
@@ -165,9 +166,8 @@ class Camera:
 
     def send_static_transform(self, parent: str) -> None:
         """Say on /tf_static that the camera stands in the middle of `parent`."""
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         transform = self._make.transform(np.eye(4), parent, "camera", 0)
-        self._static = self.node.create_publisher(type(transform), "/tf_static", latched)
+        self._static = self.node.create_publisher(type(transform), "/tf_static", latched())
         self._static.publish(transform)
 
     def entities(self, node: str) -> tuple[int, int, int]:

@@ -193,10 +193,8 @@ class LiveDetector:
         try:
             camera.note(job.frame, self.detector)
             boxes = self._kept(item.detections, settings)
-            placed, lifetime_s = (
-                Placed(job.camera, job.frame, boxes, job.frame_id, job.frame_T_cam),
-                self._lifetime_s(camera),
-            )
+            placed = Placed(job.camera, job.frame, boxes, job.frame_id, job.frame_T_cam)
+            lifetime_s = self._lifetime_s(camera)
             if not camera.publish(placed, job.epoch, settings, lifetime_s):
                 return None
         except Exception as error:
