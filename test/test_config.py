@@ -24,9 +24,9 @@ from monotakd_ros.errors import ConfigError
 from monotakd_ros.shipped import recipe_path
 
 CONFIGS = Path(__file__).resolve().parents[1] / "config"
-UNLABELLED = "unlabelled"
-"""The one recipe that says nothing of distillation, because it goes over another."""
-RECIPES = sorted({path.stem for path in (CONFIGS / "recipes").glob("*.yaml")} - {UNLABELLED})
+UNLABELLED, REFINE = "unlabelled", "refine"
+"""Recipes that say nothing of distillation, because they go over another."""
+RECIPES = sorted({path.stem for path in (CONFIGS / "recipes").glob("*.yaml")} - {UNLABELLED, REFINE})
 NETWORK_FILES = sorted(path.name for path in CONFIGS.glob("*.yaml") if "student" in path.read_text())
 
 

@@ -29,6 +29,20 @@ class FeatureFusionModule(nn.Module):
         self.expand_norm = nn.BatchNorm2d(2 * channels)
         self.reduce_norm = None if shared_norm else nn.BatchNorm2d(channels)
 
+    @torch.no_grad()
+    def pass_through(self) -> None:
+        """Let the sum of both maps through, channel by channel, still able to learn.
+
+        In use the identity of sums that are not negative, until the norms' statistics move; in training the norms
+        scale and shift each channel. The second half of the expansion keeps its weights, unread at first.
+        """
+        channels = self.mix.out_channels
+        nn.init.dirac_(self.mix.weight)
+        nn.init.dirac_(self.reduce.weight)
+        nn.init.dirac_(self.expand.weight[:channels])
+        for conv in (self.mix, self.expand, self.reduce):
+            nn.init.zeros_(conv.bias)
+
     def forward(self, visual: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         mixed = F.relu(self.norm(self.mix(visual + residual)), inplace=True)
         expanded = F.relu(self.expand_norm(self.expand(mixed)), inplace=True)

@@ -151,7 +151,7 @@ class TrainingRun:
         if options.init is not None:
             kept = start_from(self.network, kind, options.init)
             if kept:
-                _log.info("%s gives no weights for %s: they start random", options.init, ", ".join(kept))
+                _log.info("%s gives no weights for %s: they start anew", options.init, ", ".join(kept))
         self.guides = guides
         self._prepare_guides()
         reader = GuideFrameReader(self.guide_parts, self.guide_cache) if self._taught else None

@@ -41,6 +41,9 @@ def start(kind: str, config: Config, path) -> tuple[dict, dict, tuple[str, ...]]
     return before, network.state_dict(), kept
 
 
+LET_THROUGH = "fusion."
+"""Of a student that gets its backbone with all that comes before: not random, see below."""
+
 OWN_PARTS = {"encoder.classifier", "residual", "fusion"}
 
 
@@ -51,6 +54,8 @@ OWN_PARTS = {"encoder.classifier", "residual", "fusion"}
         ("student", "teacher", OWN_PARTS | {"encoder.backbone", "encoder.channel_reduce", "collapse", "adaptation"}),
         ("assistant", "student", set()),
         ("assistant", "teacher", {"encoder.backbone", "encoder.channel_reduce", "collapse", "adaptation"}),
+        ("teacher", "student", {"lidar_encoder"}),
+        ("teacher", "assistant", {"lidar_encoder"}),
     ],
 )
 def test_shared_parts_are_taken_and_the_rest_stays(save, config, kind, giver, kept):
@@ -60,7 +65,8 @@ def test_shared_parts_are_taken_and_the_rest_stays(save, config, kind, giver, ke
     taken = [key for key in after if not key.startswith(tuple(f"{part}." for part in kept))]
     assert {"head.conv_cls.weight", "bev_backbone.blocks.0.0.weight"} & set(taken)
     for key, value in after.items():
-        assert torch.equal(value, given[key] if key in taken else before[key]), key
+        if key in taken or not key.startswith(LET_THROUGH):
+            assert torch.equal(value, given[key] if key in taken else before[key]), key
 
 
 def test_its_own_kind_gives_all(save, config):
@@ -69,10 +75,68 @@ def test_its_own_kind_gives_all(save, config):
     assert kept == () and all(torch.equal(after[key], given[key]) for key in after)
 
 
-def test_a_teacher_shares_nothing_with_a_student(save, config):
+def plain(config: Config) -> Config:
+    """The same camera network without adaptation, residual branch and fusion."""
+    bev = replace(config.student.bev, adaptation_blocks=0)
+    return replace(config, student=replace(config.student, bev=bev, residual=None))
+
+
+def test_a_student_grows_and_sees_what_it_saw(save, config):
+    """Adaptation and fusion let the map through: with a silent residual branch the boxes are the giver's."""
+    path, given = save("student", plain(config))
+    torch.manual_seed(4)
+    network = build_network("student", config)
+    assert start_from(network, "student", path) == ("adaptation", "fusion", "residual")
+    assert all(torch.equal(network.state_dict()[key], value) for key, value in given.items())
+    bev = torch.rand(2, config.student.bev.collapse_channels, 12, 8)
+    network.eval()
+    torch.testing.assert_close(network.adaptation(bev), bev)
+    torch.testing.assert_close(network.fusion(bev, torch.zeros_like(bev)), bev, atol=1e-4, rtol=1e-4)
+
+
+def test_what_lets_through_learns(save, config):
+    """Every new kernel moves, at the latest in the second step."""
+    path, _ = save("student", plain(config))
+    network = build_network("student", config)
+    start_from(network, "student", path)
+    parts = torch.nn.ModuleList([network.adaptation, network.fusion]).train()
+    optimizer = torch.optim.SGD(parts.parameters(), lr=0.1)
+    bev = torch.rand(2, config.student.bev.collapse_channels, 12, 8)
+    for _ in range(2):
+        before = {key: value.clone() for key, value in parts.named_parameters()}
+        optimizer.zero_grad()
+        (network.fusion(network.adaptation(bev), bev) - torch.rand_like(bev)).square().mean().backward()
+        optimizer.step()
+    kernels = {key: value for key, value in parts.named_parameters() if value.dim() == 4}
+    assert not [key for key, value in kernels.items() if torch.equal(value, before[key])]
+
+
+def test_an_assistant_grows_too(save, config):
+    path, _ = save("student", plain(config))
+    assert start("assistant", config, path)[2] == ("adaptation",)
+
+
+def test_a_part_that_is_there_must_be_whole(tmp_path, config):
+    torch.manual_seed(3)
+    state = build_network("student", config).state_dict()
+    save_checkpoint(
+        tmp_path / "torn.pt", {k: v for k, v in state.items() if k != "fusion.mix.weight"}, config, {}, "student"
+    )
+    with pytest.raises(CheckpointError, match=r"1 missing: fusion\.mix\.weight"):
+        start("student", config, tmp_path / "torn.pt")
+
+
+def test_a_student_does_not_lose_parts(save, config):
     path, _ = save("student", config)
-    with pytest.raises(CheckpointError, match="expected teacher weights, got student weights, which share no part"):
-        start("teacher", config, path)
+    with pytest.raises(CheckpointError, match="unexpected: adaptation"):
+        start("student", plain(config), path)
+
+
+def test_a_stranger_shares_nothing(save, config, tmp_path):
+    _, state = save("student", config)
+    save_checkpoint(tmp_path / "other.pt", state, config, {}, "radar")
+    with pytest.raises(CheckpointError, match="expected teacher weights, got radar weights, which share no part"):
+        start("teacher", config, tmp_path / "other.pt")
 
 
 def test_other_sizes_are_refused_and_nothing_changes(save, config):
