@@ -249,7 +249,7 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
         raise
     train_frames, val_frames = split(caches, val_caches, config.training.validation_fraction)
     check_gaps(caches, arguments.network, config, unlabelled)
-    data = {"train": [cache.folder.name for cache in caches], "validation": [c.folder.name for c in val_caches]}
+    data = {"train": [cache.identity for cache in caches], "validation": [cache.identity for cache in val_caches]}
     labels: dict[str, Any] = {}
     if unlabelled:
         found = processes.in_turn(lambda: _label(unlabelled, arguments, config, processes))

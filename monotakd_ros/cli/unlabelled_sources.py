@@ -48,7 +48,7 @@ class TeacherLabelled:
     def data(self) -> dict[str, Any]:
         """What a resumed run has to have too."""
         return {
-            "unlabelled": [recording.cache.folder.name for recording in self.recordings],
+            "unlabelled": [recording.cache.identity for recording in self.recordings],
             "labelling_teacher": self.teacher.sha256,
             "pseudo_labels": [recording.labels.digest() for recording in self.recordings],
         }

@@ -79,6 +79,7 @@ class CacheReport:
         focal_px: smallest and largest focal length of the recorded cameras, px.
         without_cloud: number of frames without LiDAR points in the image, left out where the source was read as
             unlabelled; else 0.
+        digest: 16 hex digits over the kept frames themselves; "" in caches of earlier versions.
     """
 
     path: str
@@ -89,6 +90,7 @@ class CacheReport:
     class_counts: dict[int, int]
     focal_px: tuple[float, float]
     without_cloud: int = 0
+    digest: str = ""
 
 
 class FrameCache(Sequence[TrainingFrame]):
@@ -108,9 +110,15 @@ class FrameCache(Sequence[TrainingFrame]):
                 counts,
                 tuple(index["focal_px"]),
                 index.get("without_cloud", 0),
+                index.get("digest", ""),
             )
         except (OSError, ValueError, KeyError) as error:
             raise SourceError(f"{folder}: the frame cache is damaged ({error}); delete it and run again") from error
+
+    @property
+    def identity(self) -> str:
+        """What tells these frames from others: the source's name and their digest, wherever the source lies."""
+        return f"{Path(self.report.path).stem}-{self.report.digest}" if self.report.digest else self.folder.name
 
     def __len__(self) -> int:
         return self.report.frames
@@ -123,19 +131,29 @@ class FrameCache(Sequence[TrainingFrame]):
 
 def save_frame(path: Path, frame: TrainingFrame) -> None:
     """Write one frame as an uncompressed `.npz`."""
+    np.savez(path, **_arrays(frame))
+
+
+def _arrays(frame: TrainingFrame) -> dict[str, np.ndarray]:
+    """All of a frame, by the names it is kept under."""
     arrays = {f"prepared_{name}": getattr(frame.prepared, name) for name in (*_PREPARED_FIELDS, "label_scores")}
     if frame.ground_truth is not None:
         arrays |= {f"label_{name}": getattr(frame.ground_truth, name) for name in (*_LABEL_FIELDS, "scores")}
         arrays["label_names"] = np.array(frame.ground_truth.class_names, dtype=str)
-    np.savez(
-        path,
-        name=np.array(frame.prepared.name),
-        notes=np.array(frame.prepared.notes, dtype=str),
-        camera_P=frame.camera.img_P_cam,
-        camera_size=np.array([frame.camera.width, frame.camera.height]),
-        cam_T_lidar=frame.cam_T_lidar,
-        **{name: array for name, array in arrays.items() if array is not None},
-    )
+    arrays |= {
+        "name": np.array(frame.prepared.name),
+        "notes": np.array(frame.prepared.notes, dtype=str),
+        "camera_P": frame.camera.img_P_cam,
+        "camera_size": np.array([frame.camera.width, frame.camera.height]),
+        "cam_T_lidar": frame.cam_T_lidar,
+    }
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _add_to(digest: hashlib._Hash, frame: TrainingFrame) -> None:
+    for name, array in sorted(_arrays(frame).items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
 
 
 def load_frame(path: Path) -> TrainingFrame:
@@ -248,6 +266,7 @@ def _fill(
     bad: list[str] = []
     counts: Counter[int] = Counter()
     focal_px: list[float] = []
+    digest = hashlib.sha256()
     saved = unlabelled = with_points = without_cloud = 0
 
     def skip(error: FrameError) -> None:
@@ -271,6 +290,7 @@ def _fill(
             without_cloud += 1
             continue
         save_frame(folder / _frame_file(saved), item)
+        _add_to(digest, item)
         saved += 1
         focal_px.append(frame.camera.fx)
         with_points += bool(len(item.prepared.points_img))
@@ -287,7 +307,15 @@ def _fill(
         )
     focal_range = (min(focal_px), max(focal_px))
     report = CacheReport(
-        str(source.path), saved, tuple(bad), unlabelled, with_points, dict(counts), focal_range, without_cloud
+        str(source.path),
+        saved,
+        tuple(bad),
+        unlabelled,
+        with_points,
+        dict(counts),
+        focal_range,
+        without_cloud,
+        digest.hexdigest()[:16],
     )
     (folder / INDEX_FILE).write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
 

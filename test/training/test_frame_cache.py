@@ -130,12 +130,38 @@ class TestReadAsUnlabelled:
         report = cached_frames(source, tmp_path / "cache", INPUT, CLASSES, unlabelled=True).report
         assert (report.frames, report.with_points, report.without_cloud) == (2, 2, 2)
 
-    def test_an_index_of_before_it_existed_is_read(self, fake_source, tmp_path):
+    def test_an_index_of_before_this_existed_is_read(self, fake_source, tmp_path):
         cache = cached_frames(fake_source(), tmp_path / "cache", INPUT, CLASSES)
         index = json.loads((cache.folder / "index.json").read_text())
-        del index["without_cloud"]
+        del index["without_cloud"], index["digest"]
         (cache.folder / "index.json").write_text(json.dumps(index))
-        assert FrameCache(cache.folder).report == cache.report
+        old = FrameCache(cache.folder)
+        assert old.report == replace(cache.report, digest="") and old.identity == cache.folder.name
+
+
+class TestIdentity:
+    def test_follows_the_frames_and_not_where_and_when_they_were_written(self, fake_source, tmp_path):
+        first = cached_frames(fake_source(), tmp_path / "cache", INPUT, CLASSES)
+        (tmp_path / "mount").mkdir()
+        moved = fake_source(name="mount/drive.mcap")
+        again = cached_frames(moved, tmp_path / "cache", INPUT, CLASSES)
+        assert again.folder != first.folder and again.identity == first.identity
+
+    @pytest.mark.parametrize("field", ["image", "points_lidar"])
+    def test_sees_a_changed_value(self, fake_source, tmp_path, field):
+        first = cached_frames(fake_source(), tmp_path / "cache", INPUT, CLASSES)
+        source = fake_source()
+        array = getattr(source.items[1], field).copy()
+        array[array.shape[0] // 2] += 1
+        source.items[1] = replace(source.items[1], **{field: array})
+        other = cached_frames(source, tmp_path / "other", INPUT, CLASSES)
+        assert other.identity != first.identity
+
+    def test_sees_another_order(self, fake_source, tmp_path):
+        source = fake_source()
+        first = cached_frames(source, tmp_path / "cache", INPUT, CLASSES)
+        source.items.reverse()
+        assert cached_frames(source, tmp_path / "other", INPUT, CLASSES).identity != first.identity
 
 
 def test_the_fingerprint_of_a_labelled_source_holds_nothing_else(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import yaml
 from monotakd_ros.cli.main import main
 from monotakd_ros.config import DistillationConfig, ResidualConfig
 from monotakd_ros.config_file import to_dict
-from monotakd_ros.network.checkpoint import load_checkpoint
+from monotakd_ros.network.checkpoint import load_checkpoint, save_checkpoint
 
 
 @pytest.mark.parametrize("network", ["assistant", "teacher"])
@@ -32,6 +33,15 @@ class TestTrainTheOthers:
         assert command("--steps", "2", "--stop-at", "1") == 0
         assert command("--resume", network=network) == 1
         assert f"network: was 'student', now '{network}'" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_where_its_source_was_copied_and_not_where_it_changed(command, fake_source, tmp_path, capsys):
+    assert command("--steps", "2", "--stop-at", "1") == 0
+    os.utime(tmp_path / "drive.mcap", (1, 1))
+    assert command("--resume") == 0
+    capsys.readouterr()
+    assert command("--resume", source=fake_source(3)) == 1
+    assert "cannot resume with other settings: data.train: was ['drive-" in capsys.readouterr().err
 
 
 def test_a_config_without_teacher(command, tmp_path, tiny_config, capsys):
@@ -137,11 +147,15 @@ class TestTrainStudent:
 
     def test_unfit_start_weights_are_refused_before_sources_are_read(self, command, tmp_path, fake_source, capsys):
         assert command("--steps", "1") == 0
-        weights = (tmp_path / "run" / "final.pt").rename(tmp_path / "student.pt")
+        trained, weights = load_checkpoint(tmp_path / "run" / "final.pt"), tmp_path / "student.pt"
+        state = {
+            key: value[:1] if key == "head.conv_cls.weight" else value for key, value in trained.state_dict.items()
+        }
+        save_checkpoint(weights, state, trained.config, {}, "student")
         source = fake_source(name="other.mcap")
         arguments = ("--init", str(weights), "--overwrite")
         assert command(*arguments, source=source, data="other.mcap", network="teacher") == 1
-        assert "expected teacher weights, got student weights, which share no part" in capsys.readouterr().err
+        assert "this student cannot start the teacher: expected the same shapes" in capsys.readouterr().err
         assert source.reads == 0
 
     def test_too_little_memory_is_said_before_sources_are_read(self, command, fake_source, monkeypatch, capsys):
