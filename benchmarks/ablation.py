@@ -136,7 +136,7 @@ def guide_runs(arguments: argparse.Namespace) -> list[Run]:
         training: tuple[str, ...] = ()
         start = None
         if given is None:
-            training = tuple(train_arguments(arguments, [ALIGNING], arguments.guide_steps, 0))
+            training = tuple(train_arguments(arguments, layers(arguments, ALIGNING), arguments.guide_steps, 0))
         if given is None and kind == "assistant":
             start = runs[0].weights
             training += ("--teacher", str(start))
@@ -173,7 +173,7 @@ def run_name(recipe: str, seed: int) -> str:
 
 
 def layers(arguments: argparse.Namespace, recipe: str) -> list[str]:
-    """What is laid over the config for a row: its parts, joined by +, then what all rows share."""
+    """What is laid over the config for a row: its parts, joined by +, then what all rows and the guides share."""
     return [*recipe.split("+"), *arguments.overlay]
 
 
@@ -345,7 +345,9 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = result.add_argument
     add("--config", type=Path, required=True, help="networks and training settings, without distillation")
-    add("--overlay", action="append", default=[], metavar="FILE", help="more settings over every recipe")
+    add(
+        "--overlay", action="append", default=[], metavar="FILE", help="more settings over every recipe, for guides too"
+    )
     add("--recipes", nargs="+", default=list(RECIPES), metavar="NAME", help="rows, parts joined by +; first: baseline")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="to learn from")

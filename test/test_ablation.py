@@ -7,9 +7,13 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from monotakd_ros.errors import ConfigError, TrainingError
+from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
+from monotakd_ros.frame import KittiFrame
+from monotakd_ros.report.boxes_file import write_boxes
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +57,15 @@ class TestRuns:
         assert settings[settings.index("--teacher") + 1] == str(assistant.init) == str(teacher.weights)
         assert teacher.init is None
         assert settings[settings.index("--steps") + 1] == "9"
+
+    def test_an_overlay_is_for_guides_and_students(self, ablation, arguments):
+        given = arguments("--overlay", "larger.yaml", "--recipes", "none")
+        guides = ablation.guide_runs(given)
+        given.overlay = ["config/recipes/refine.yaml"]
+        for run in (*guides, *ablation.student_runs(given, guides)):
+            words = list(run.arguments)
+            layers = [words[at + 1] for at, word in enumerate(words) if word == "--recipe"]
+            assert len(layers) == 2 and layers[1].endswith(".yaml"), run.name
 
     def test_rows_of_several_parts_and_unlabelled_recordings(self, ablation, arguments):
         given = arguments("--recipes", "none", "none+unlabelled", "paper+unlabelled", "--unlabelled", "u", "v")
@@ -113,6 +126,53 @@ class TestPlan:
         first["recipes"]["imd"]["training"]["batch_size"] = 99
         with pytest.raises(ConfigError, match=r"other settings \(imd\)"):
             ablation.check_plan(tmp_path, first)
+
+
+FRAMES = 80
+
+
+def one_car(score: float) -> KittiFrame:
+    """A frame with a car 20 m ahead."""
+    return KittiFrame(
+        names=("Car",),
+        bbox_px=np.array([[100.0, 100.0, 200.0, 160.0]]),
+        hwl=np.array([[1.5, 1.6, 3.9]]),
+        location_cam=np.array([[0.0, 1.6, 20.0]]),
+        rotation_y=np.zeros(1),
+        alpha=np.zeros(1),
+        score=np.full(1, score),
+        truncation=np.zeros(1),
+        occlusion=np.zeros(1, dtype=np.int64),
+    )
+
+
+def write_report(path: Path, found: int) -> None:
+    """Boxes of a detector that finds the car in the first `found` of the frames."""
+    path.parent.mkdir(parents=True)
+    results = [one_car(0.9 - index / 200) if index < found else KittiFrame.empty() for index in range(FRAMES)]
+    write_boxes(path, [EvaluationFrame(f"drive/{i:06d}", one_car(0.0), result) for i, result in enumerate(results)])
+
+
+def test_figures_come_from_the_reports_of_all_runs(ablation, arguments):
+    given = arguments("--recipes", "none", "paper", "--seeds", "3", "4", "--resamples", "50", "--block-frames", "1")
+    guides = ablation.guide_runs(given)
+    for run, found in zip(guides, (80, 60)):
+        write_report(run.boxes, found)
+    for run, found in zip(ablation.student_runs(given, guides), (16, 32, 24, 48)):  # seed by seed: none, paper
+        write_report(run.boxes, found)
+    result = ablation.table(given, guides)
+    assert (result["frames"], result["seeds"]) == (FRAMES, [3, 4])
+    assert set(result["rows"]) == {"Car strict", "Car loose"}, "classes without an object have no figure"
+    rows = result["rows"]["Car strict"]
+    assert rows["none"]["by_seed"] == pytest.approx([20, 30], abs=2.5)
+    assert rows["paper"]["by_seed"] == pytest.approx([40, 60], abs=2.5)
+    assert (rows["teacher"]["mean"], rows["assistant"]["mean"]) == pytest.approx((100, 75), abs=2.5)
+    assert rows["paper"]["gap_closed"]["share"] == pytest.approx(25 / 75, abs=0.02)
+    low, high = rows["paper"]["gain"]
+    assert 0 < low < 25 < high
+    ablation.write_table(given.out, result)
+    assert json.loads((given.out / "table.json").read_text()) == result
+    assert f"| paper | {rows['paper']['mean']:.1f} (" in (given.out / "table.md").read_text()
 
 
 def test_the_table(ablation):
