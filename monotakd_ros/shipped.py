@@ -129,6 +129,30 @@ def default_checkpoint() -> Path:
             f"{manifest_path}: this version ships no default weights (default: {manifest.default}); name a "
             "checkpoint, e.g. one made by `monotakd train student`"
         )
+    return _verified(manifest_path, entry)
+
+
+def checkpoint_path(name: Path | str) -> Path:
+    """A weights file: a path as it is, or shipped weights by their bare name, e.g. `teacher_small`.
+
+    A name is a single word without a suffix, of which no file exists.
+
+    Raises:
+        ConfigError: no such weights are shipped; lists those that are.
+        CheckpointError: they are not what the manifest vouches for.
+    """
+    path = Path(name).expanduser()
+    if len(path.parts) != 1 or path.suffix or path.exists():
+        return path
+    manifest_path = shipped_path("models", "manifest.yaml")
+    entries = {Path(item.file).stem: item for item in load_manifest(manifest_path).checkpoints}
+    if path.name not in entries:
+        known = ", ".join(sorted(entries)) or "none"
+        raise ConfigError(f"{name}: no such file, and no weights of that name are shipped (shipped: {known})")
+    return _verified(manifest_path, entries[path.name])
+
+
+def _verified(manifest_path: Path, entry: ShippedCheckpoint) -> Path:
     path = manifest_path.parent / entry.file
     verify_checksum(path, entry.sha256)
     return path

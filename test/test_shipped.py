@@ -71,6 +71,41 @@ def test_default_checkpoint_is_verified(installation: Path) -> None:
         shipped.default_checkpoint()
 
 
+class TestByName:
+    @pytest.fixture
+    def small(self, installation: Path) -> Path:
+        weights = installation / "models" / "small.pt"
+        weights.write_bytes(b"weights")
+        text = ENTRY.format(sha256=hashlib.sha256(b"weights").hexdigest())
+        (installation / "models" / "manifest.yaml").write_text(text)
+        return weights
+
+    def test_a_name_is_its_file(self, small: Path) -> None:
+        assert shipped.checkpoint_path("small") == small
+
+    @pytest.mark.parametrize("given", ["small.pt", "run/small", "/run/small", "run/best.pt", "./x.pt", ""])
+    def test_a_path_is_taken_as_it_is(self, installation: Path, given: str) -> None:
+        assert shipped.checkpoint_path(given) == Path(given)
+
+    def test_a_file_of_that_name_comes_first(self, small: Path, tmp_path: Path, monkeypatch) -> None:
+        (tmp_path / "small").write_bytes(b"own")
+        monkeypatch.chdir(tmp_path)
+        assert shipped.checkpoint_path("small") == Path("small")
+
+    def test_home(self, installation: Path, monkeypatch) -> None:
+        monkeypatch.setenv("HOME", "/home/driver")
+        assert shipped.checkpoint_path("~/teacher.pt") == Path("/home/driver/teacher.pt")
+
+    def test_another_name_lists_those_that_are_shipped(self, small: Path) -> None:
+        with pytest.raises(ConfigError, match=r"smal: no such file, and no weights .* \(shipped: small\)"):
+            shipped.checkpoint_path("smal")
+
+    def test_damaged_weights_are_refused(self, small: Path) -> None:
+        small.write_bytes(b"other")
+        with pytest.raises(CheckpointError, match="expected sha256"):
+            shipped.checkpoint_path("small")
+
+
 def test_no_default_weights_is_said_clearly(installation: Path) -> None:
     (installation / "models" / "manifest.yaml").write_text("default: null\ncheckpoints: []\n")
     with pytest.raises(CheckpointError, match="ships no default weights"):

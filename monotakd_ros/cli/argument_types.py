@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
+
+from monotakd_ros.errors import MonotakdError
+from monotakd_ros.shipped import checkpoint_path
 
 
 def positive_int(text: str) -> int:
@@ -34,3 +38,15 @@ def finite(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"expected a finite number, got {text}")
     return value
+
+
+def weights_file(text: str) -> Path:
+    """A checkpoint: a path, or the name of shipped weights.
+
+    Raises:
+        argparse.ArgumentTypeError: a name that no shipped weights have, or damaged ones.
+    """
+    try:
+        return checkpoint_path(text)
+    except MonotakdError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from monotakd_ros.cli.argument_types import weights_file
 from monotakd_ros.cli.evaluate import report_with_bar
 from monotakd_ros.cli.replay import replay_with_bar
 from monotakd_ros.cli.replay_report import report
@@ -60,7 +61,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo in DIR")
     parser.add_argument("--frames", type=int, default=50, metavar="N", help="length of the drive (default: 50)")
     parser.add_argument("--seed", type=int, default=DEMO_SEED, help=f"of the drive (default: {DEMO_SEED})")
-    parser.add_argument("--checkpoint", type=Path, metavar="CKPT", help="weights (default: those that are shipped)")
+    parser.add_argument(
+        "--checkpoint", type=weights_file, metavar="CKPT", help="weights (default: those that are shipped)"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.set_defaults(run=run)
 

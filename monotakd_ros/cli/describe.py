@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from monotakd_ros.cli.argument_types import positive_int
+from monotakd_ros.cli.argument_types import positive_int, weights_file
 from monotakd_ros.cli.describe_report import report
 from monotakd_ros.cli.description import Description, describe_checkpoint, describe_config, is_checkpoint
 from monotakd_ros.detector import resolve_device
@@ -40,7 +39,9 @@ def add_parser(subparsers: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="CONFIG|CHECKPOINT", type=Path, help="YAML file of settings, or weights")
+    parser.add_argument(
+        "file", metavar="CONFIG|CHECKPOINT", type=weights_file, help="YAML file of settings, or weights"
+    )
     parser.add_argument("--kind", choices=KINDS, help="only this network (default: all that the file describes)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument("--repeats", type=positive_int, default=3, metavar="N", help="timed passes (default: 3)")

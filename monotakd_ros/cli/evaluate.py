@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from monotakd_ros.cli.argument_types import finite, positive_int
+from monotakd_ros.cli.argument_types import finite, positive_int, weights_file
 from monotakd_ros.cli.evaluate_report import summary
 from monotakd_ros.cli.main import EXIT_DONE, EXIT_INTERRUPTED
 from monotakd_ros.cli.resampling_arguments import add_resampling_arguments, resampling_from
@@ -127,7 +127,7 @@ def _require_place(args: argparse.Namespace) -> None:
 def _add_sides(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to compare")
     group.add_argument(
-        "--checkpoint", type=Path, metavar="CKPT", help="weights to run over --data (default: those shipped)"
+        "--checkpoint", type=weights_file, metavar="CKPT", help="weights to run over --data (default: those shipped)"
     )
     group.add_argument("--data", type=Path, nargs="+", metavar="SOURCE", help=f"labelled: {SOURCE_HELP}")
     group.add_argument("--detections", type=Path, metavar="BAG", help="bag with a Detection3DArray topic")

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from monotakd_ros.cli.argument_types import positive_int
+from monotakd_ros.cli.argument_types import positive_int, weights_file
 from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
 from monotakd_ros.cli.view import preview_bag
 from monotakd_ros.config_file import load_settings
@@ -68,8 +68,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("sources", metavar="BAG", type=Path, nargs="+", help=SOURCE_HELP)
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="the set: a new folder, or one begun")
-    parser.add_argument("--teacher", type=Path, required=True, metavar="CKPT", help="weights of the teacher")
-    parser.add_argument("--assistant", type=Path, metavar="CKPT", help="weights of the assistant, for a second opinion")
+    parser.add_argument("--teacher", type=weights_file, required=True, metavar="CKPT", help="weights of the teacher")
+    parser.add_argument(
+        "--assistant", type=weights_file, metavar="CKPT", help="weights of the assistant, for a second opinion"
+    )
     parser.add_argument(
         "--config", type=Path, metavar="YAML", help="settings (config/generate.yaml has them all; default: those)"
     )

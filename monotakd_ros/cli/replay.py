@@ -11,7 +11,7 @@ from typing import Any, get_args
 from tqdm import tqdm
 
 from monotakd_ros.atomic import refuse_to_lose
-from monotakd_ros.cli.argument_types import positive_int
+from monotakd_ros.cli.argument_types import positive_int, weights_file
 from monotakd_ros.cli.replay_report import report
 from monotakd_ros.cli.source_arguments import SOURCE_HELP, add_source_arguments, source_options
 from monotakd_ros.config import Amp
@@ -56,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="BAG", type=Path, help=SOURCE_HELP)
-    parser.add_argument("--checkpoint", type=Path, metavar="CKPT", help=CHECKPOINT_HELP)
+    parser.add_argument("--checkpoint", type=weights_file, metavar="CKPT", help=CHECKPOINT_HELP)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument("--amp", choices=get_args(Amp), default="off", help="compute in half precision (default: off)")

@@ -16,7 +16,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from tqdm import tqdm
 
 from monotakd_ros.cli import train_all
-from monotakd_ros.cli.argument_types import positive_int
+from monotakd_ros.cli.argument_types import positive_int, weights_file
 from monotakd_ros.cli.run_report import report_run
 from monotakd_ros.cli.source_arguments import add_source_arguments, source_options
 from monotakd_ros.cli.unlabelled_sources import (
@@ -158,7 +158,7 @@ def run_all(arguments: argparse.Namespace) -> int:
 def _add_guide_arguments(parser: argparse.ArgumentParser, network: str) -> None:
     for guide in GUIDES_OF.get(network, ()):
         text = f"weights of the frozen {guide}, where training.distillation asks for it"
-        parser.add_argument(f"--{guide}", type=Path, metavar="CKPT", help=text)
+        parser.add_argument(f"--{guide}", type=weights_file, metavar="CKPT", help=text)
     if network in GUIDES_OF:
         _add_guide_cache(parser)
 
@@ -191,7 +191,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--overwrite", action="store_true", help="replace the run in RUN (its cache stays)")
     add(
         "--init",
-        type=Path,
+        type=weights_file,
         metavar="CKPT",
         help="start a new run from these weights: of the same network, or what an assistant (teacher) shares with it",
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from monotakd_ros.cli.argument_types import positive_int
+from monotakd_ros.cli.argument_types import positive_int, weights_file
 from monotakd_ros.cli.unlabelled_sources import check_labelling_teacher
 from monotakd_ros.config import Config
 from monotakd_ros.errors import ConfigError, OutputError
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--guide-steps", type=positive_int, metavar="N", help="steps of teacher and assistant (default: as --steps)")
     add("--from-scratch", action="store_true", help="start every network from random weights")
     for guide in (TEACHER, ASSISTANT):
-        add(f"--{guide}", type=Path, metavar="CKPT", help=f"take this {guide} instead of training one")
+        add(f"--{guide}", type=weights_file, metavar="CKPT", help=f"take this {guide} instead of training one")
 
 
 def stages(arguments: argparse.Namespace, config: Config) -> Iterator[Stage]:

@@ -17,7 +17,9 @@ NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 class DetectorSettings:
     """What the node does; the network's own settings are in the checkpoint."""
 
-    checkpoint: str = setting("", "Weights file; empty takes the shipped one, whose checksum is verified.")
+    checkpoint: str = setting(
+        "", "Weights file, or shipped weights by name; empty takes the default ones. Checksums are verified."
+    )
     device: str = setting("auto", "Where the network runs: cpu, cuda, cuda:N, or auto (CUDA where torch sees one).")
     amp: str = setting("off", "Half precision, which moves boxes slightly.", choices=("off", "bf16", "fp16"))
     cpu_threads: int = setting(0, "Threads of the network on the CPU; 0 leaves it to torch.", low=0)

@@ -13,6 +13,7 @@ from monotakd_ros.generation.settings import GenerationSettings
 from monotakd_ros.provenance import usable_cores
 from monotakd_ros.ros.device import device_asked_for
 from monotakd_ros.ros.settings import setting
+from monotakd_ros.shipped import checkpoint_path
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,12 @@ class GenerateSettings:
     recordings: tuple[str, ...] = setting(
         ("",), "recordings: bags, KITTI folders or raw drives to make a set from; empty entries are passed over."
     )
-    teacher: str = setting("", "Checkpoint of the teacher. live: empty records without labels.")
-    assistant: str = setting("", "Checkpoint of the assistant, for a second opinion; empty: none.")
+    teacher: str = setting(
+        "", "Checkpoint of the teacher, or shipped weights by name. live: empty records without labels."
+    )
+    assistant: str = setting(
+        "", "Checkpoint of the assistant, or shipped weights by name, for a second opinion; empty: none."
+    )
     config: str = setting("", "YAML like config/generate.yaml: how frames are chosen, labelled, written; empty: that.")
     device: str = setting("auto", "Where the networks run: cpu, cuda, cuda:N, or auto (CUDA where torch sees one).")
     jobs: int = setting(
@@ -120,8 +125,8 @@ class GenerateSettings:
         return GenerationRequest(
             sources=self.sources,
             out=Path(self.out),
-            teacher=Path(self.teacher),
-            assistant=Path(self.assistant) if self.assistant else None,
+            teacher=checkpoint_path(self.teacher),
+            assistant=checkpoint_path(self.assistant) if self.assistant else None,
             device=device_asked_for(self.device),
             options=self._source_options(),
             settings=self.generation_settings(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
@@ -16,7 +14,7 @@ from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
 from monotakd_ros.provenance import CheckpointName
 from monotakd_ros.ros.detector_settings import DetectorSettings
 from monotakd_ros.ros.device import device_asked_for
-from monotakd_ros.shipped import default_checkpoint
+from monotakd_ros.shipped import checkpoint_path, default_checkpoint
 
 OFFICIAL_FOCAL_PX = 721.5
 """KITTI's, for networks that take images as they are."""
@@ -27,11 +25,11 @@ def load_detector(settings: DetectorSettings) -> tuple[Detector, CheckpointName]
 
     Raises:
         CheckpointError: no such weights, damaged ones, or a network that needs a LiDAR.
-        ConfigError: the device is not there.
+        ConfigError: the device is not there, or no weights of that name are shipped.
     """
     if settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
-    path = Path(settings.checkpoint).expanduser() if settings.checkpoint else default_checkpoint()
+    path = checkpoint_path(settings.checkpoint) if settings.checkpoint else default_checkpoint()
     device = device_asked_for(settings.device)
     detector = Detector.from_checkpoint(path, device, settings.amp)  # type: ignore[arg-type]
     if detector.needs_cloud:
