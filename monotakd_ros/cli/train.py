@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from monotakd_ros.cli import train_all
 from monotakd_ros.cli.argument_types import positive_int, weights_file
-from monotakd_ros.cli.run_report import report_run
+from monotakd_ros.cli.run_report import report_maps, report_run
 from monotakd_ros.cli.source_arguments import add_source_arguments, source_options
 from monotakd_ros.cli.unlabelled_sources import (
     TeacherLabelled,
@@ -277,6 +277,8 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
         )
     if processes.first:
         print(report_run(result, arguments.out, arguments.network, config, processes.device, processes.count))
+    if processes.first and result.finished and arguments.network == STUDENT and guides.networks:
+        print(report_maps(arguments.out, guides, val_frames or train_frames, processes.device))
     return 0
 
 

@@ -3,6 +3,7 @@ import os
 import shutil
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -78,7 +79,10 @@ class TestTrainStudentWithGuides:
         self, command, trained_guides, tmp_path, capsys, caplog
     ):
         assert command("--steps", "2", "--stop-at", "1", *trained_guides) == 0
+        assert not (tmp_path / "run" / "maps.png").exists(), "a student that is not done"
         assert command("--resume", *trained_guides) == 0
+        assert "what guides and student see: " in capsys.readouterr().out
+        assert cv2.imread(str(tmp_path / "run" / "maps.png")) is not None
         line = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
         assert {"loss_imd", "loss_cmrd", "loss_logit_cls", "loss_depth", "loss_cls"} <= line.keys()
         assert caplog.text == ""
