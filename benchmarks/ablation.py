@@ -79,6 +79,11 @@ class Run:
             yield ["evaluate", "--checkpoint", str(self.weights), *data, *out]
 
 
+def command_line(command: Sequence[str]) -> list[str]:
+    """The process that runs a command of `monotakd`."""
+    return [sys.executable, "-m", "monotakd_ros.cli.main", *command]
+
+
 class Children:
     """Runs commands as processes and takes them along when it is interrupted."""
 
@@ -98,7 +103,7 @@ class Children:
             log = run.folder / f"{command[0]}.log"
             with log.open("ab") as file:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "monotakd_ros.cli.main", *command],
+                    command_line(command),
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     env=self._environment,
@@ -372,6 +377,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = parser().parse_args()
+    for stop in (signal.SIGINT, signal.SIGTERM):  # also where a shell's background job ignores Ctrl-C
+        signal.signal(stop, signal.default_int_handler)
     children = Children(arguments.threads)
     try:
         check_plan(arguments.out, plan(arguments))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +112,48 @@ class TestRuns:
         with pytest.raises(TrainingError, match=r"none-0: `monotakd train` ended with 1; see .*train\.log"):
             ablation.Children(1).work(run, lambda: iter([["train", "student"]]))
         assert "required: --config" in (tmp_path / "none-0" / "train.log").read_text()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_it_takes_its_runs_along(ablation, tmp_path, repository, stop):
+    """A run in the background of a shell, which ignores SIGINT, is told to save its state all the same."""
+    program = """
+import signal, sys, time
+from pathlib import Path
+def end(*_):
+    Path(sys.argv[1], "saved").touch()
+    sys.exit(130)
+signal.signal(signal.SIGINT, end)
+Path(sys.argv[1], "begun").touch()
+time.sleep(60)
+"""
+    stand_in = tmp_path / "stand_in.py"
+    stand_in.write_text(program)
+    wrapper = f"""
+import importlib.util, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+spec = importlib.util.spec_from_file_location("ablation", {str(repository / "benchmarks" / "ablation.py")!r})
+ablation = importlib.util.module_from_spec(spec)
+sys.modules["ablation"] = ablation
+spec.loader.exec_module(ablation)
+ablation.command_line = lambda words: [sys.executable, {str(stand_in)!r}, {str(tmp_path)!r}]
+ablation.main()
+"""
+    (tmp_path / "wrapper.py").write_text(wrapper)
+    config = repository / "config" / "monotakd_tiny.yaml"
+    words = ["--config", str(config), "--data", "a", "--test-data", "b", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen([sys.executable, str(tmp_path / "wrapper.py"), *words], stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(stop)
+        _, text = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1 and b"stopped; the same command goes on from here" in text
+    assert (tmp_path / "saved").exists()
 
 
 class TestPlan:
