@@ -397,6 +397,9 @@ class DistillationConfig:
     code: 0.6)."""
     residual_foreground_weight: float = 1.0
     """Weight of what the threshold kept, against 1 for the rest of the map."""
+    foreground_weight: float = 1.0
+    """In `imd` and `direct`: weight of the cells in which the teacher is sure of an object, against 1 where it sees
+    none. 1 weighs all cells alike, and asks for no teacher."""
     soft_label_threshold: float = 0.1
     """Teacher score above which an anchor counts as an object."""
 
@@ -406,13 +409,24 @@ class DistillationConfig:
                 require(getattr(self, name) >= 0, f"training.distillation.{name} must be >= 0")
         for name in ("residual_threshold", "soft_label_threshold"):
             require(0 <= getattr(self, name) < 1, f"training.distillation.{name} must be in [0, 1)")
-        require(self.residual_foreground_weight > 0, "training.distillation.residual_foreground_weight must be > 0")
+        for name in ("residual_foreground_weight", "foreground_weight"):
+            require(getattr(self, name) > 0, f"training.distillation.{name} must be > 0")
+        require(
+            self.foreground_weight == 1 or self.map_scale != "min_max",
+            "training.distillation.foreground_weight: the released code's map_scale min_max weighs all cells alike",
+        )
 
     @property
     def teacher_weights(self) -> tuple[str, ...]:
         """Names of the weights above 0 that need the teacher, in a student's training."""
         branch = ("alignment",) if self.assistant == "branch" else ()
-        return self._above_zero("cmrd", "direct", "logit_cls", "logit_box", "logit_direction", *branch)
+        foreground = ("foreground",) if self.weighs_foreground else ()
+        return self._above_zero("cmrd", "direct", "logit_cls", "logit_box", "logit_direction", *branch, *foreground)
+
+    @property
+    def weighs_foreground(self) -> bool:
+        """Whether a map term weighs cells by what the teacher's head sees in them."""
+        return self.foreground_weight != 1 and bool(self.imd_weight or self.direct_weight)
 
     @property
     def assistant_weights(self) -> tuple[str, ...]:

@@ -24,9 +24,10 @@ from monotakd_ros.errors import ConfigError
 from monotakd_ros.shipped import recipe_path
 
 CONFIGS = Path(__file__).resolve().parents[1] / "config"
-UNLABELLED, REFINE = "unlabelled", "refine"
-"""Recipes that say nothing of distillation, because they go over another."""
-RECIPES = sorted({path.stem for path in (CONFIGS / "recipes").glob("*.yaml")} - {UNLABELLED, REFINE})
+UNLABELLED = "unlabelled"
+OVERLAYS = {UNLABELLED, "refine", "foreground"}
+"""Recipes that say nothing of the terms, because they go over another."""
+RECIPES = sorted({path.stem for path in (CONFIGS / "recipes").glob("*.yaml")} - OVERLAYS)
 NETWORK_FILES = sorted(path.name for path in CONFIGS.glob("*.yaml") if "student" in path.read_text())
 
 
@@ -104,7 +105,7 @@ class TestRecipes:
         """A weight that a recipe is silent about would be the config's: the same name would mean different things."""
         text = yaml.safe_load(recipe_path(name).read_text())
         weights = {key for key in DistillationConfig.__dataclass_fields__ if key.endswith("_weight")}
-        assert weights - {"residual_foreground_weight"} <= set(text["training"]["distillation"])
+        assert weights - {"residual_foreground_weight", "foreground_weight"} <= set(text["training"]["distillation"])
         plain = load_config(CONFIGS / "monotakd_small.yaml")
         config = load_config(CONFIGS / "monotakd_small.yaml", recipe_path(name))
         assert config.training.recipe == name
@@ -145,6 +146,11 @@ class TestRecipes:
         off = replace(mixed.training, semi_supervised=plain.training.semi_supervised)
         assert replace(mixed, training=off) == plain
 
+    def test_foreground_asks_for_the_teacher_too(self):
+        config = load_config(CONFIGS / "monotakd_small.yaml", *map(recipe_path, ("imd", "foreground")))
+        assert config.training.distillation.teacher_weights == ("foreground_weight",)
+        assert config.training.distillation.imd_weight == 1.0
+
     def test_the_last_one_wins_key_by_key(self, write, tmp_path):
         base = write("{name: x, training: {steps: 7, loss: {depth_weight: 2.0, cls_weight: 3.0}}}")
         first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
@@ -172,7 +178,9 @@ class TestRecipes:
     def test_names_and_paths(self, tmp_path):
         assert recipe_path("paper") == CONFIGS / "recipes" / "paper.yaml"
         assert recipe_path(tmp_path / "own.yaml") == tmp_path / "own.yaml"
-        with pytest.raises(ConfigError, match="recipe papre: expected a YAML file or one of cmrd, direct, imd, none"):
+        with pytest.raises(
+            ConfigError, match="recipe papre: expected a YAML file or one of cmrd, direct, foreground, imd,"
+        ):
             recipe_path("papre")
 
 

@@ -7,6 +7,7 @@ grow with the batch; no frames give 0.
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -74,7 +75,30 @@ def min_max(bev: torch.Tensor) -> torch.Tensor:
     return shifted / shifted.max().clamp(min=MIN_RMS)
 
 
-def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale, joint: bool = False) -> torch.Tensor:
+def cell_weights(teacher_logits: torch.Tensor, size: tuple[int, int], foreground_weight: float) -> torch.Tensor:
+    """Weight (B, 1, Y, X) of each cell: 1 where the teacher sees nothing, up to `foreground_weight` where it is sure.
+
+    A cell is as sure as the surest of its anchors and of those of the eight cells around it, because a detector is
+    sure in the few cells about an object's centre. Without gradient.
+
+    Args:
+        teacher_logits: (B, Y * X * anchors of a cell, K), cells row by row.
+        size: (Y, X).
+        foreground_weight: of a cell with a score of 1.
+    """
+    scores = torch.sigmoid(teacher_logits.detach().float()).amax(dim=2)
+    sure = scores.view(len(scores), *size, scores.shape[1] // math.prod(size)).amax(dim=3)
+    sure = F.max_pool2d(sure[:, None], kernel_size=3, stride=1, padding=1)
+    return 1 + (foreground_weight - 1) * sure
+
+
+def map_loss(
+    student_bev: torch.Tensor,
+    guide_bev: torch.Tensor,
+    scale: MapScale,
+    joint: bool = False,
+    weight: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Mean squared difference of two maps (B, C, Y, X): MSE(F^S, F^G) / mean(F^G^2), undivided with scale `none`.
 
     - IMD, intra-modal: L_IMD = MSE(F^S_vis, F^A).
@@ -91,6 +115,7 @@ def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale
         guide_bev: F^G.
         scale: see there.
         joint: the guide learns too, as the assistant that is a branch of the student.
+        weight: of each cell (B, 1, Y, X), in both means, frame by frame; None weighs all alike.
 
     Source: MonoTAKD (Liu et al., CVPR 2025), L_IMD.
     """
@@ -98,8 +123,12 @@ def map_loss(student_bev: torch.Tensor, guide_bev: torch.Tensor, scale: MapScale
         student_bev, guide_bev = min_max(student_bev), min_max(guide_bev)
     guide = guide_bev.float() if joint else guide_bev.detach().float()
     squared = (student_bev.float() - guide).square()
+    if weight is not None:
+        weight = weight.expand_as(squared)
+        mean = weight.mean(dim=(1, 2, 3), keepdim=True)
+        squared = squared * (weight / mean)
     if scale == "rms":
-        squared = squared / map_energy(guide)
+        squared = squared / map_energy(guide, weight)
     return squared.sum() / max(squared.numel(), 1)
 
 
@@ -246,10 +275,14 @@ def distillation_terms(
     """
     scale, threshold, joint = config.map_scale, config.soft_label_threshold, config.assistant == "branch"
     assistant_bev = output.assistant_bev if joint else None if assistant is None else assistant.bev
+    weight = None
+    if config.weighs_foreground:
+        assert teacher is not None
+        weight = cell_weights(teacher.cls_logits, output.bev.shape[-2:], config.foreground_weight)
     terms = {}
     if config.imd_weight:
         assert assistant_bev is not None
-        terms["imd"] = LossTerm(map_loss(output.bev, assistant_bev, scale, joint), config.imd_weight, "cloud")
+        terms["imd"] = LossTerm(map_loss(output.bev, assistant_bev, scale, joint, weight), config.imd_weight, "cloud")
     if config.cmrd_weight:
         assert teacher is not None and assistant_bev is not None and output.residual_bev is not None
         value = cmrd_loss(output.residual_bev, teacher.bev, assistant_bev, config)
@@ -259,7 +292,8 @@ def distillation_terms(
         terms["alignment"] = LossTerm(map_loss(assistant_bev, teacher.bev, scale), config.alignment_weight, "cloud")
     if config.direct_weight:
         assert teacher is not None
-        terms["direct"] = LossTerm(map_loss(output.bev, teacher.bev, scale), config.direct_weight, "cloud")
+        value = map_loss(output.bev, teacher.bev, scale, weight=weight)
+        terms["direct"] = LossTerm(value, config.direct_weight, "cloud")
     return terms | (_logit_terms(output, teacher, config, threshold) if teacher is not None else {})
 
 

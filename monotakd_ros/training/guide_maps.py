@@ -32,7 +32,7 @@ def needed_parts(kind: str, config: DistillationConfig) -> tuple[Part, ...]:
     if kind != STUDENT:
         return (TEACHER_BEV,) if kind == ASSISTANT and config.alignment_weight else ()
     of_teacher = {name.removesuffix("_weight") for name in config.teacher_weights}
-    logits = {name for name in of_teacher if name.startswith("logit_")}
+    logits = {name for name in of_teacher if name.startswith("logit_") or name == "foreground"}
     wanted = {
         TEACHER_BEV: of_teacher - logits,
         TEACHER_HEAD: logits,

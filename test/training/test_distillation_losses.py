@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from monotakd_ros.config import DistillationConfig
+from monotakd_ros.errors import ConfigError
 from monotakd_ros.training.distillation_losses import (
+    cell_weights,
     cmrd_loss,
     distillation_terms,
     map_energy,
@@ -19,6 +21,7 @@ from monotakd_ros.training.distillation_losses import (
     soft_direction_loss,
     soft_positives,
 )
+from monotakd_ros.training.guide_maps import ASSISTANT_BEV, TEACHER_HEAD, needed_parts
 
 FRAMES, CHANNELS, ROWS, COLUMNS = 2, 3, 4, 5
 ANCHORS, CLASSES = 6, 2
@@ -160,6 +163,73 @@ class TestMapLoss:
     def test_a_guide_that_sees_nothing_pulls_to_zero_in_plain_units(self):
         assert map_rms(torch.zeros(1, 1, 1, 2)).item() == 1.0
         assert map_loss(map_of(1.0, 3.0), map_of(0.0, 0.0), "rms").item() == 5.0
+
+
+class TestForeground:
+    """Cells in which the teacher sees an object weigh more in `imd` and `direct`."""
+
+    def test_cells_about_a_sure_anchor(self):
+        logits = torch.full((1, 4 * 5 * 2, 3), -100.0)
+        logits[0, (1 * 5 + 3) * 2 + 1, 2] = 100.0  # row 1, column 3, second anchor
+        weights = cell_weights(logits, (4, 5), 9.0)
+        expected = torch.ones(4, 5)
+        expected[0:3, 2:5] = 9.0
+        assert weights.shape == (1, 1, 4, 5)
+        torch.testing.assert_close(weights[0, 0], expected)
+
+    def test_half_sure_counts_half(self):
+        logits = torch.full((1, 1, 3), -100.0)
+        logits[0, 0, 1] = 0.0
+        assert cell_weights(logits, (1, 1), 9.0).item() == 5.0
+
+    def test_no_frames(self):
+        weights = cell_weights(torch.zeros(0, 40, 3), (4, 5), 9.0)
+        assert weights.shape == (0, 1, 4, 5)
+        assert map_loss(torch.zeros(0, 2, 4, 5), torch.zeros(0, 2, 4, 5), "rms", weight=weights).item() == 0.0
+
+    def test_hand_numbers(self):
+        student, guide, weight = map_of(1.0, 2.0), map_of(3.0, 3.0), map_of(3.0, 1.0)
+        assert map_loss(student, guide, "none", weight=weight).item() == (3 * 4 + 1) / 4
+        assert map_loss(student, guide, "rms", weight=weight).item() == pytest.approx((3 * 4 + 1) / 4 / 9)
+
+    def test_equal_weights_change_nothing_and_silence_costs_one(self):
+        student, guide = bev(0), bev(1)
+        same = torch.full((FRAMES, 1, ROWS, COLUMNS), 7.0)
+        assert map_loss(student, guide, "rms", weight=same).item() == pytest.approx(
+            map_loss(student, guide, "rms").item()
+        )
+        some = 1 + 10 * torch.rand(FRAMES, 1, ROWS, COLUMNS, generator=torch.Generator().manual_seed(0))
+        assert map_loss(0 * student, 1 + guide, "rms", weight=some).item() == pytest.approx(1.0)
+
+    @pytest.mark.parametrize("term", ["imd", "direct"])
+    def test_the_term_minds_objects_more(self, term):
+        """Being wrong where the teacher sees an object costs more than being as wrong elsewhere."""
+        config = DistillationConfig(**{f"{term}_weight": 1.0}, foreground_weight=20.0)
+        teacher, assistant, student = (outputs(seed) for seed in (0, 0, 0))
+        logits = torch.full((FRAMES, ROWS * COLUMNS, CLASSES), -100.0)
+        logits[:, 0] = 100.0
+        teacher.cls_logits = logits
+        costs = []
+        for row, column in ((0, 0), (3, 4)):
+            wrong = teacher.bev.detach().clone()
+            wrong[:, :, row, column] += 1.0
+            student.bev = wrong
+            costs.append(distillation_terms(student, teacher, assistant, config)[term].value.item())
+        assert costs[0] == pytest.approx(20 * costs[1])
+
+    def test_it_asks_for_the_teachers_head(self):
+        asked = DistillationConfig(imd_weight=1.0, foreground_weight=20.0)
+        assert asked.teacher_weights == ("foreground_weight",) and asked.assistant_weights == ("imd_weight",)
+        assert needed_parts("student", asked) == (TEACHER_HEAD, ASSISTANT_BEV)
+        assert DistillationConfig(foreground_weight=20.0).teacher_weights == ()
+        assert DistillationConfig(imd_weight=1.0).teacher_weights == ()
+
+    @pytest.mark.parametrize(
+        "changes", [{"foreground_weight": 0.0}, {"foreground_weight": 2.0, "map_scale": "min_max"}]
+    )
+    def test_what_makes_no_sense_is_refused(self, changes):
+        with pytest.raises(ConfigError, match=r"training\.distillation\.foreground_weight"):
+            DistillationConfig(imd_weight=1.0, **changes)
 
 
 class TestResidual:

@@ -100,9 +100,12 @@ class TestGradientFlow:
         names = gradients["imd"]
         assert [name for name in names if not any(gradients[term][name] for term in TERMS)] == []
 
-    def test_a_step_moves_what_the_terms_claim_and_nothing_else(self, guided_config, guides, training_frames, tmp_path):
+    @pytest.mark.parametrize("foreground", [1.0, 20.0])
+    def test_a_step_moves_what_the_terms_claim_and_nothing_else(
+        self, guided_config, guides, training_frames, tmp_path, foreground
+    ):
         training = replace(
-            with_weights(guided_config, imd_weight=1.0).training,
+            with_weights(guided_config, imd_weight=1.0, foreground_weight=foreground).training,
             loss=LossConfig(0.0, 0.0, 0.0, 0.0),
             weight_decay=0.0,
         )
