@@ -129,6 +129,7 @@ class TestRecipes:
             "direct": ("direct_weight",),
             "imd": (),
             "cmrd": ("cmrd_weight",),
+            "logit": logit,
             "paper": ("cmrd_weight", *logit),
             "released_code": ("cmrd_weight", *logit),
             "released_history": ("cmrd_weight", *logit, "alignment_weight"),
@@ -179,7 +180,7 @@ class TestRecipes:
         assert recipe_path("paper") == CONFIGS / "recipes" / "paper.yaml"
         assert recipe_path(tmp_path / "own.yaml") == tmp_path / "own.yaml"
         with pytest.raises(
-            ConfigError, match="recipe papre: expected a YAML file or one of cmrd, direct, foreground, imd,"
+            ConfigError, match="recipe papre: expected a YAML file or one of cmrd, direct, foreground, imd, logit,"
         ):
             recipe_path("papre")
 

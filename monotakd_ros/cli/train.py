@@ -177,7 +177,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help="settings laid over the config, may be repeated: a YAML file, or the name of one of config/recipes "
-        "(none, direct, imd, cmrd, paper, released_code, released_history; unlabelled, refine, foreground over one)",
+        "(none, direct, imd, cmrd, logit, paper, released_code, released_history; "
+        "unlabelled, refine and foreground go over one of them)",
     )
     add("--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="labelled sources to learn from")
     add("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
