@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from monotakd_ros.geometry.boxes import corners_from_boxes
 
 DPI = 110
-PANEL_IN = (2.5, 3.6)
-IMAGE_IN = 2.6
+PANEL_IN = 2.6
+LABELS_IN = 0.8
+"""Height of what is written above and below a map."""
 BRIGHTEST_PERCENTILE = 99.5
 BOX_COLOUR = "#82f082"
 
@@ -34,10 +35,13 @@ def draw_bev_maps(
         boxes_lidar: (N, 7), drawn as outlines.
         title: over the picture.
     """
-    width, height = PANEL_IN
-    figure = Figure((width * max(len(maps), 2), height + IMAGE_IN), dpi=DPI, layout="constrained")
+    x0, y0, x1, y1 = range_m
+    width = PANEL_IN * max(len(maps), 2)
+    image_in = width * image.shape[0] / image.shape[1]
+    maps_in = PANEL_IN * (x1 - x0) / (y1 - y0) + LABELS_IN
+    figure = Figure((width, image_in + maps_in), dpi=DPI, layout="constrained")
     figure.suptitle(title, fontsize="medium")
-    above, below = figure.subfigures(2, 1, height_ratios=[IMAGE_IN, height])
+    above, below = figure.subfigures(2, 1, height_ratios=[image_in, maps_in])
     shown = above.subplots()
     shown.imshow(image)
     shown.set_axis_off()
