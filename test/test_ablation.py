@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from monotakd_ros.data.kitti_results import results_from_text
 from monotakd_ros.errors import ConfigError, TrainingError
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
 from monotakd_ros.frame import KittiFrame
@@ -61,14 +61,14 @@ class TestRuns:
         assert teacher.init is None
         assert settings[settings.index("--steps") + 1] == "9"
 
-    def test_an_overlay_is_for_guides_and_students(self, ablation, arguments):
-        given = arguments("--overlay", "larger.yaml", "--recipes", "none")
+    def test_an_overlay_is_for_guides_and_students(self, ablation, arguments, repository):
+        overlay = str(repository / "config" / "recipes" / "refine.yaml")
+        given = arguments("--overlay", overlay, "--recipes", "none")
         guides = ablation.guide_runs(given)
-        given.overlay = ["config/recipes/refine.yaml"]
         for run in (*guides, *ablation.student_runs(given, guides)):
             words = list(run.arguments)
             layers = [words[at + 1] for at, word in enumerate(words) if word == "--recipe"]
-            assert len(layers) == 2 and layers[1].endswith(".yaml"), run.name
+            assert len(layers) == 2 and layers[1] == overlay, run.name
 
     def test_rows_of_several_parts_and_unlabelled_recordings(self, ablation, arguments):
         given = arguments("--recipes", "none", "none+unlabelled", "paper+unlabelled", "--unlabelled", "u", "v")
@@ -115,7 +115,7 @@ class TestRuns:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_it_takes_its_runs_along(ablation, tmp_path, repository, stop):
+def test_stopped_it_takes_its_runs_along(tmp_path, repository, stop):
     """A run in the background of a shell, which ignores SIGINT, is told to save its state all the same."""
     program = """
 import signal, sys, time
@@ -178,17 +178,7 @@ FRAMES = 80
 
 def one_car(score: float) -> KittiFrame:
     """A frame with a car 20 m ahead."""
-    return KittiFrame(
-        names=("Car",),
-        bbox_px=np.array([[100.0, 100.0, 200.0, 160.0]]),
-        hwl=np.array([[1.5, 1.6, 3.9]]),
-        location_cam=np.array([[0.0, 1.6, 20.0]]),
-        rotation_y=np.zeros(1),
-        alpha=np.zeros(1),
-        score=np.full(1, score),
-        truncation=np.zeros(1),
-        occlusion=np.zeros(1, dtype=np.int64),
-    )
+    return results_from_text(f"Car 0 0 0 100 100 200 160 1.5 1.6 3.9 0 1.6 20 0 {score}", "a car").frame
 
 
 def write_report(path: Path, found: int) -> None:

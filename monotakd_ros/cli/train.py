@@ -278,8 +278,8 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
         )
     if processes.first:
         print(report_run(result, arguments.out, arguments.network, config, processes.device, processes.count))
-    if processes.first and result.finished and arguments.network == STUDENT and guides.networks:
-        print(report_maps(arguments.out, guides, val_frames or train_frames, processes.device))
+        if result.finished and arguments.network == STUDENT and guides.networks:
+            print(report_maps(arguments.out, guides, val_frames or train_frames, processes.device))
     return 0
 
 

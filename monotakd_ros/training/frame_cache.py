@@ -28,6 +28,7 @@ from monotakd_ros.data.source import FrameSource
 from monotakd_ros.errors import FrameError, SourceError, TrainingError
 from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
+from monotakd_ros.training.array_digest import add_array
 
 _log = logging.getLogger(__name__)
 
@@ -148,12 +149,6 @@ def _arrays(frame: TrainingFrame) -> dict[str, np.ndarray]:
         "cam_T_lidar": frame.cam_T_lidar,
     }
     return {name: array for name, array in arrays.items() if array is not None}
-
-
-def _add_to(digest: hashlib._Hash, frame: TrainingFrame) -> None:
-    for name, array in sorted(_arrays(frame).items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
 
 
 def load_frame(path: Path) -> TrainingFrame:
@@ -290,7 +285,8 @@ def _fill(
             without_cloud += 1
             continue
         save_frame(folder / _frame_file(saved), item)
-        _add_to(digest, item)
+        for name, array in sorted(_arrays(item).items()):
+            add_array(digest, name, array)
         saved += 1
         focal_px.append(frame.camera.fx)
         with_points += bool(len(item.prepared.points_img))

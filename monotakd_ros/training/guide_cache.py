@@ -24,6 +24,7 @@ from torch import nn
 from monotakd_ros.atomic import atomic_path
 from monotakd_ros.data.preprocess import PreparedFrame
 from monotakd_ros.errors import TrainingError
+from monotakd_ros.training.array_digest import add_array
 
 _log = logging.getLogger(__name__)
 
@@ -58,9 +59,7 @@ def frame_digest(frame: PreparedFrame) -> str:
     """32 hex digits over everything that guides see of a frame."""
     digest = hashlib.blake2b(digest_size=16)
     for name in _SEEN_FIELDS:
-        array = getattr(frame, name)
-        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        add_array(digest, name, getattr(frame, name))
     return digest.hexdigest()
 
 

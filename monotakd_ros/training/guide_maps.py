@@ -32,10 +32,10 @@ def needed_parts(kind: str, config: DistillationConfig) -> tuple[Part, ...]:
     if kind != STUDENT:
         return (TEACHER_BEV,) if kind == ASSISTANT and config.alignment_weight else ()
     of_teacher = {name.removesuffix("_weight") for name in config.teacher_weights}
-    logits = {name for name in of_teacher if name.startswith("logit_") or name == "foreground"}
+    of_head = {name for name in of_teacher if name.startswith("logit_") or name == "foreground"}
     wanted = {
-        TEACHER_BEV: of_teacher - logits,
-        TEACHER_HEAD: logits,
+        TEACHER_BEV: of_teacher - of_head,
+        TEACHER_HEAD: of_head,
         ASSISTANT_BEV: config.assistant_weights,
     }
     return tuple(part for part, terms in wanted.items() if terms)

@@ -5,6 +5,7 @@ A map's strength is the root mean square of its channels, cell by cell.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,7 +42,7 @@ class MapStrengths:
 def telling_frame(frames: Sequence[TrainingFrame]) -> TrainingFrame | None:
     """The frame with a cloud that has most labelled boxes, of up to 200 evenly spaced ones; None without clouds."""
     chosen, most = None, -1
-    for index in range(0, len(frames), -(-len(frames) // LOOKED_THROUGH) or 1):
+    for index in range(0, len(frames), max(1, math.ceil(len(frames) / LOOKED_THROUGH))):
         frame = frames[index]
         boxes = 0 if frame.prepared.boxes_lidar is None else len(frame.prepared.boxes_lidar)
         if len(frame.prepared.points_lidar) and boxes > most:

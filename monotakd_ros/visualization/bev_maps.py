@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from monotakd_ros.geometry.boxes import corners_from_boxes
+from monotakd_ros.visualization.palette import GROUND_TRUTH
 
 DPI = 110
 PANEL_IN = 2.6
 LABELS_IN = 0.8
 """Height of what is written above and below a map."""
 BRIGHTEST_PERCENTILE = 99.5
-BOX_COLOUR = "#82f082"
 
 
 def draw_bev_maps(
@@ -64,6 +64,6 @@ def _panel(axes: Axes, values: np.ndarray, range_m: tuple[float, float, float, f
     axes.imshow(ahead_up, cmap="magma", vmin=0.0, vmax=brightest, extent=(y1, y0, x0, x1), interpolation="nearest")
     for corners in corners_from_boxes(boxes_lidar):
         outline = corners[[0, 1, 2, 3, 0], :2]
-        axes.plot(outline[:, 1], outline[:, 0], color=BOX_COLOUR, linewidth=0.8)
+        axes.plot(outline[:, 1], outline[:, 0], color=np.divide(GROUND_TRUTH, 255), linewidth=0.8)
     axes.set_xlim(y1, y0)
     axes.set_ylim(x0, x1)

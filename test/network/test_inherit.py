@@ -41,9 +41,6 @@ def start(kind: str, config: Config, path) -> tuple[dict, dict, tuple[str, ...]]
     return before, network.state_dict(), kept
 
 
-LET_THROUGH = "fusion."
-"""Of a student that gets its backbone with all that comes before: not random, see below."""
-
 OWN_PARTS = {"encoder.classifier", "residual", "fusion"}
 
 
@@ -64,9 +61,13 @@ def test_shared_parts_are_taken_and_the_rest_stays(save, config, kind, giver, ke
     assert set(parts) == kept
     taken = [key for key in after if not key.startswith(tuple(f"{part}." for part in kept))]
     assert {"head.conv_cls.weight", "bev_backbone.blocks.0.0.weight"} & set(taken)
-    for key, value in after.items():
-        if key in taken or not key.startswith(LET_THROUGH):
-            assert torch.equal(value, given[key] if key in taken else before[key]), key
+    let_through = {key for key in after if key.startswith("fusion.") and (kind, giver) == ("student", "assistant")}
+    for key in after.keys() - let_through:
+        assert torch.equal(after[key], given[key] if key in taken else before[key]), key
+    if let_through:
+        assert torch.equal(
+            after["fusion.mix.weight"], torch.nn.init.dirac_(torch.empty_like(after["fusion.mix.weight"]))
+        )
 
 
 def test_its_own_kind_gives_all(save, config):

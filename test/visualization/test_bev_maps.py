@@ -23,8 +23,6 @@ def picture(maps, boxes=(), image=GREY) -> np.ndarray:
 def test_ahead_is_up_and_left_is_left(corner):
     far, left = corner
     strength = np.zeros((20, 20), np.float32)  # (Y, X)
-    strength[15 : 19 if left else None, 15:19] = 1.0
-    strength = np.zeros((20, 20), np.float32)
     rows = slice(14, 18) if left else slice(2, 6)
     columns = slice(14, 18) if far else slice(2, 6)
     strength[rows, columns] = 1.0
