@@ -50,8 +50,8 @@ def start_from(network: nn.Module, kind: str, path: Path | str) -> tuple[str, ..
         The parts (first component of the keys) that keep weights of their own, sorted; empty where all were given.
 
     Raises:
-        CheckpointError: unreadable, of a kind that shares nothing, or a tensor of a shared part is missing or does
-            not fit.
+        CheckpointError: unreadable, of a kind that shares nothing, a tensor that does not fit, or, of the same kind, a
+            part that is torn or that the network lacks.
     """
     checkpoint = load_checkpoint(path)
     own = network.state_dict()
