@@ -2,15 +2,16 @@
 
 Convolution is linear, so it is done first and looked up afterwards: one matrix product gives what every kernel tap
 makes of every cell, and each output cell sums, over its taps, the four cells around the tap's shifted position. That
-sum is one `embedding_bag`. It gives no rounding but that of the position itself; `grid_sample` would add that of its
+sum is one `weighted_sum`. It gives no rounding but that of the position itself; `grid_sample` would add that of its
 normalised coordinates, and takes twice the time (benchmarks/deformable_conv.py).
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+
+from monotakd_ros.network.weighted_sum import RowSums, weighted_sum
 
 KERNEL = 3
 
@@ -126,4 +127,5 @@ def _sum_taps(x: torch.Tensor, weight: torch.Tensor, entries: torch.Tensor, weig
     cells = x.permute(0, 2, 3, 1).flatten(0, 2)  # (B * Y * X, C)
     kernel = weight.permute(1, 2, 3, 0).flatten(1)  # (C, K * O)
     products = (cells @ kernel).view(-1, len(weight))  # one row per (frame, cell, tap)
-    return F.embedding_bag(entries, products, mode="sum", per_sample_weights=weights)
+    ends = torch.arange(len(entries) + 1, dtype=torch.int32, device=x.device) * entries.shape[1]
+    return weighted_sum(products, weights.flatten(), RowSums(entries.flatten(), ends, len(products)))

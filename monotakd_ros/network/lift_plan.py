@@ -9,31 +9,27 @@ from functools import cached_property
 from itertools import accumulate
 
 import torch
-import torch.nn.functional as F
+
+from monotakd_ros.network.weighted_sum import RowSums, offsets_of
 
 
 @dataclass(frozen=True, eq=False)
-class LiftPlan:
-    """Which feature cells each voxel reads: a sparse (V, Hf * Wf) matrix in row order with K entries.
+class LiftPlan(RowSums):
+    """Which feature cells each voxel reads: sums over the rows v * Wf + u of a feature, one per voxel.
 
-    Of a batch (`batch_plan`) it is the block-diagonal matrix of the frames' plans.
+    A voxel outside the frustum owns no entry. Of a batch (`batch_plan`) it is the block-diagonal matrix of the frames'
+    plans.
 
     Attributes:
-        cells: (K,) int32 row of the feature, v * Wf + u.
-        offsets: (V + 1,) int32: voxel i owns entries offsets[i] to offsets[i + 1]; none outside the frustum.
         bins: (K,) int32 index of the nearer of two neighbouring depth bins in the (Hf * Wf, D + 1) distribution.
         near_weight, far_weight: (K,) float32 bilinear weight x share of the nearer and the farther bin.
-        num_cells: Hf * Wf.
         num_depths: D + 1.
         frames: of a batch, the frames' own plans.
     """
 
-    cells: torch.Tensor
-    offsets: torch.Tensor
     bins: torch.Tensor
     near_weight: torch.Tensor
     far_weight: torch.Tensor
-    num_cells: int
     num_depths: int
     frames: tuple[LiftPlan, ...] = ()
 
@@ -42,31 +38,22 @@ class LiftPlan:
         return len(self.offsets) - 1
 
     @cached_property
-    def voxel_of_entry(self) -> torch.Tensor:
-        """(K,) int32."""
+    def sum_of_entry(self) -> torch.Tensor:
         if self.frames:
-            return _joined([plan.voxel_of_entry for plan in self.frames], [plan.num_voxels for plan in self.frames])
-        counts = self.offsets.diff()
-        voxels = torch.arange(len(counts), dtype=torch.int32, device=counts.device)
-        return torch.repeat_interleave(voxels, counts)
+            return _joined([plan.sum_of_entry for plan in self.frames], [plan.num_voxels for plan in self.frames])
+        return super().sum_of_entry
 
     @cached_property
     def entries_by_cell(self) -> torch.Tensor:
-        """(K,) int32 order of the entries that sorts them by cell: the transposed matrix, for the gradient."""
         if self.frames:
             return _joined([plan.entries_by_cell for plan in self.frames], [len(plan.cells) for plan in self.frames])
-        return torch.argsort(self.cells, stable=True).int()
+        return super().entries_by_cell
 
     @cached_property
     def cell_offsets(self) -> torch.Tensor:
-        """(Hf * Wf + 1,) int32: cell i owns sorted entries cell_offsets[i] to cell_offsets[i + 1]."""
         if self.frames:
             return _joined_offsets([plan.cell_offsets for plan in self.frames], self.frames)
-        return _offsets(torch.bincount(self.cells, minlength=self.num_cells))
-
-
-def _offsets(counts: torch.Tensor) -> torch.Tensor:
-    return F.pad(counts.cumsum(0), (1, 0)).int()
+        return super().cell_offsets
 
 
 def _joined(parts: Sequence[torch.Tensor], sizes: Sequence[int]) -> torch.Tensor:
@@ -116,7 +103,7 @@ def make_plan(coordinates: torch.Tensor, shape: tuple[int, int, int]) -> LiftPla
     counts[voxels] = used.sum(dim=1)
     return LiftPlan(
         cells=cells[used].int(),
-        offsets=_offsets(counts),
+        offsets=offsets_of(counts),
         bins=bins[used].int(),
         near_weight=(weights * near_share[:, None])[used].float(),
         far_weight=(weights * far_share[:, None])[used].float(),

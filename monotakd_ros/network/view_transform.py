@@ -9,9 +9,7 @@ to read depends on the calibration only and is kept in a `LiftPlan`; weights and
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torch.autograd.function import once_differentiable
 
 from monotakd_ros.config import Sampling
 from monotakd_ros.frame import FrameBatch
@@ -19,43 +17,9 @@ from monotakd_ros.geometry.depth_bins import DepthBins
 from monotakd_ros.geometry.grid import VoxelGrid
 from monotakd_ros.network.image_encoder import FEATURE_STRIDE
 from monotakd_ros.network.lift_plan import LiftPlan, LiftPlanCache, batch_plan, make_plan
+from monotakd_ros.network.weighted_sum import weighted_sum
 
 MIN_SCALE = 1e-8
-
-
-class WeightedSum(torch.autograd.Function):
-    """Feature rows (B * Hf * Wf, C) summed per voxel with one weight per plan entry (K,): (B * V, C).
-
-    `torch.nn.functional.embedding_bag` with its own gradient: that of the features is the transposed sum, which is
-    several times faster than the stock one on a CPU and has a fixed order of summation on CUDA.
-    """
-
-    @staticmethod
-    def forward(ctx, features: torch.Tensor, weights: torch.Tensor, plan: LiftPlan) -> torch.Tensor:
-        ctx.save_for_backward(features, weights)
-        ctx.plan = plan
-        return _bag(plan.cells, features, plan.offsets, weights)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        features, weights = ctx.saved_tensors
-        plan, grad = ctx.plan, grad.contiguous()
-        grad_features = grad_weights = None
-        if ctx.needs_input_grad[0]:
-            order = plan.entries_by_cell
-            by_cell = plan.voxel_of_entry.index_select(0, order)
-            grad_features = _bag(by_cell, grad, plan.cell_offsets, weights.index_select(0, order))
-        if ctx.needs_input_grad[1]:
-            # Product of each entry's voxel gradient and feature row; the (K, C) products are never stored.
-            grad_weights = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-                grad, features, plan.cells, plan.offsets, plan.voxel_of_entry, 0
-            )
-        return grad_features, grad_weights, None
-
-
-def _bag(rows: torch.Tensor, table: torch.Tensor, offsets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    return F.embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 
 class ViewTransform(nn.Module):
@@ -89,7 +53,7 @@ class ViewTransform(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             rows = features.float().permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # (B * Hf * Wf, C)
             by_cell = depth.float().permute(0, 2, 3, 1).reshape(-1)  # (B * Hf * Wf * (D + 1),)
-            voxels = WeightedSum.apply(rows, _entry_weights(plan, by_cell), plan)
+            voxels = weighted_sum(rows, _entry_weights(plan, by_cell), plan)
         x, y, z = self.grid.shape_xyz
         return voxels.unflatten(0, (len(features), y, x, z)).permute(0, 4, 3, 1, 2)
 
