@@ -94,7 +94,7 @@ examples:
   monotakd train {network} --config config/monotakd_small.yaml --data drive_a drive_b --val-data drive_c --out run2 \\
       --init run/final.pt --device cuda
 {guided}
-Ctrl-C finishes the step, writes last.pt and exits with 130; --resume then continues, on a CPU bit for bit.
+Ctrl-C or SIGTERM finishes the step, writes last.pt and exits with 130; --resume then continues, on a CPU bit for bit.
 
 On several GPUs (or, with --device cpu, processes) of one or many machines that share a disk:
   torchrun --nproc-per-node 2 -m monotakd_ros.cli.main train {network} --config ... --data ... --out run --device cuda

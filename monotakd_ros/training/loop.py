@@ -71,7 +71,7 @@ _log = logging.getLogger(__name__)
 NO_SCORE = -1.0
 _DROPOUT_STREAM = 2
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What torchrun may send to its processes when it is told to stop."""
+"""Ctrl-C, and what job schedulers, containers and torchrun send when they are told to stop."""
 
 
 def train_network(
@@ -107,7 +107,7 @@ def train_network(
             is missing, or a guides' cache of others.
         ConfigError: fp16 on a CPU; a teacher of a config without one; a guides' cache for frames that never come back.
         CheckpointError: `options.init` or `last.pt` does not fit.
-        KeyboardInterrupt: Ctrl-C, after `last.pt` was saved.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after `last.pt` was saved.
     """
     if not train_frames:
         raise TrainingError("no frame to learn from")
@@ -119,7 +119,7 @@ def train_network(
     processes.wait()
     if processes.first:
         open_run_folder(out, options.resume, options.overwrite)
-    with InterruptLatch((signal.SIGINT,) if processes.alone else _STOP_SIGNALS) as latch:
+    with InterruptLatch(_STOP_SIGNALS) as latch:
         return run.run(latch, on_step if processes.first else None)
 
 

@@ -126,10 +126,11 @@ class TestResume:
         ]
         assert validations[0] == validations[1] != []
 
-    def test_ctrl_c_saves_and_resumes_bit_for_bit(self, tiny_config, training_frames, tmp_path):
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_stop_signal_saves_and_resumes_bit_for_bit(self, number, tiny_config, training_frames, tmp_path):
         def interrupt(progress):
             if progress.step == 2:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
 
         whole, parts = tmp_path / "whole", tmp_path / "parts"
         train_network("student", tiny_config, training_frames, [], whole)
