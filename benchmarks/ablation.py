@@ -236,9 +236,20 @@ def check_plan(out: Path, wanted: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
 
 
-def work_through(runs: Sequence[Run], arguments: argparse.Namespace, children: Children, title: str) -> None:
-    """Do what is left of the runs, `--jobs` at a time."""
-    with ThreadPoolExecutor(arguments.jobs) as pool, tqdm(total=len(runs), desc=title, unit="run") as bar:
+def work_on_guides(runs: Sequence[Run], arguments: argparse.Namespace, children: Children) -> None:
+    """Do what is left of the guides, one at a time: the assistant starts from the teacher."""
+    _work_through(runs, arguments, children, "guides", 1)
+
+
+def work_on_students(runs: Sequence[Run], arguments: argparse.Namespace, children: Children) -> None:
+    """Do what is left of the students, `--jobs` at a time."""
+    _work_through(runs, arguments, children, "students", arguments.jobs)
+
+
+def _work_through(
+    runs: Sequence[Run], arguments: argparse.Namespace, children: Children, title: str, jobs: int
+) -> None:
+    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(runs), desc=title, unit="run") as bar:
         waiting: set[Future[None]] = {
             pool.submit(children.work, run, lambda run=run: run.commands(arguments.test_data, arguments.device))
             for run in runs
@@ -367,7 +378,7 @@ def parser() -> argparse.ArgumentParser:
     add("--steps", type=int, help="of a student (default: the config's)")
     add("--guide-steps", type=int, help="of teacher and assistant (default: the config's)")
     add("--cache", type=Path, metavar="DIR", help="prepared frames (default: OUT/cache)")
-    add("--jobs", type=int, default=1, help="runs at a time")
+    add("--jobs", type=int, default=1, help="students at a time")
     add("--threads", type=int, default=1, help="CPU threads of a run")
     add("--device", default="cpu")
     add("--resamples", type=int, default=1000)
@@ -383,8 +394,8 @@ def main() -> None:
     try:
         check_plan(arguments.out, plan(arguments))
         guides = guide_runs(arguments)
-        work_through(guides, arguments, children, "guides")
-        work_through(student_runs(arguments, guides), arguments, children, "students")
+        work_on_guides(guides, arguments, children)
+        work_on_students(student_runs(arguments, guides), arguments, children)
         write_table(arguments.out, table(arguments, guides))
     except MonotakdError as error:
         sys.exit(f"error: {error}")

@@ -114,6 +114,29 @@ class TestRuns:
         assert "required: --config" in (tmp_path / "none-0" / "train.log").read_text()
 
 
+class Busy:
+    """Stands in for `Children`: how many runs are worked on at the same time."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    def work(self, run, commands) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        time.sleep(0.2)
+        self.now -= 1
+
+
+def test_students_run_beside_each_other_but_the_assistant_after_its_teacher(ablation, arguments):
+    given = arguments("--jobs", "2")
+    guides = ablation.guide_runs(given)
+    children = Busy()
+    ablation.work_on_guides(guides, given, children)
+    assert children.most == 1
+    ablation.work_on_students(ablation.student_runs(given, guides)[:4], given, children)
+    assert children.most == 2
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_it_takes_its_runs_along(tmp_path, repository, stop):
     """A run in the background of a shell, which ignores SIGINT, is told to save its state all the same."""
