@@ -103,7 +103,10 @@ A step then has batch_size x accumulate x processes frames.
 
 GUIDED_EXAMPLE = """\
   monotakd train student --config config/monotakd_small.yaml --recipe paper --data drive_a --out run3 \\
-      --teacher run_teacher/best.pt --assistant run_assistant/best.pt
+      --teacher run_teacher/final.pt --assistant run_assistant/final.pt --init run_assistant/final.pt
+  monotakd train student --config config/monotakd_small.yaml --recipe paper --recipe unlabelled --out run4 \\
+      --data drive_a --unlabelled drive_c drive_d \\
+      --teacher run_teacher/final.pt --assistant run_assistant/final.pt --init run_assistant/final.pt
 """
 
 
@@ -176,7 +179,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="settings laid over the config, may be repeated: a YAML file, or the name of one of config/recipes "
+        help="settings laid over the config, repeated for several: a YAML file, or the name of one of config/recipes "
         "(none, direct, imd, cmrd, logit, paper, released_code, released_history; "
         "unlabelled, refine and foreground go over one of them)",
     )

@@ -32,6 +32,8 @@ examples:
   monotakd train all --config config/monotakd_small.yaml --recipe paper --data drive_a drive_b --out run --resume
   monotakd train all --config config/monotakd_small.yaml --recipe paper --data drive_a drive_b --out run2 \\
       --teacher run/teacher/final.pt --assistant run/assistant/final.pt
+  monotakd train all --config config/monotakd_small.yaml --recipe paper --recipe unlabelled --data drive_a \\
+      --unlabelled drive_c drive_d --out run3
 
 After Ctrl-C, or a power cut, --resume goes on: stages that are done are kept, the one begun continues from its last.pt.
 """

@@ -86,14 +86,14 @@ def check_unlabelled(arguments: argparse.Namespace, config: Config) -> None:
     if fraction > 0 and not arguments.unlabelled:
         raise ConfigError(
             f"{arguments.config}: training.semi_supervised.unlabelled_fraction is {fraction}: give the recordings "
-            "(--unlabelled), or set it to 0"
+            "(--unlabelled), or set it to 0 (leave out --recipe unlabelled)"
         )
     if not arguments.unlabelled:
         return
     if fraction == 0:
         raise ConfigError(
             f"--unlabelled: training.semi_supervised.unlabelled_fraction of {arguments.config} is 0, so nothing would "
-            "be learned from these recordings: set it, or leave them out"
+            "be learned from these recordings: add --recipe unlabelled, or leave them out"
         )
     _check_apart(arguments.unlabelled, arguments.data, "--data")
     _check_apart(arguments.unlabelled, arguments.val_data, "--val-data")
