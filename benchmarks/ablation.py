@@ -136,6 +136,8 @@ def guide_runs(arguments: argparse.Namespace) -> list[Run]:
         if given is not None:
             (folder / "train").mkdir(parents=True, exist_ok=True)
             link = folder / "train" / "final.pt"
+            if link.is_symlink():
+                link.unlink()
             if not link.exists():
                 link.symlink_to(given.resolve())
         training: tuple[str, ...] = ()
@@ -170,6 +172,10 @@ def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[R
                 settings += ["--guide-cache", str(arguments.guide_cache)]
             name = run_name(recipe, seed)
             runs.append(Run(name, "student", arguments.out / "runs" / name, tuple(settings), start))
+    names = [run.name for run in runs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"--recipes, --seeds: two runs would be called {', '.join(twice)}: rename a recipe's file")
     return runs
 
 
@@ -394,8 +400,9 @@ def main() -> None:
     try:
         check_plan(arguments.out, plan(arguments))
         guides = guide_runs(arguments)
+        students = student_runs(arguments, guides)
         work_on_guides(guides, arguments, children)
-        work_on_students(student_runs(arguments, guides), arguments, children)
+        work_on_students(students, arguments, children)
         write_table(arguments.out, table(arguments, guides))
     except MonotakdError as error:
         sys.exit(f"error: {error}")

@@ -84,6 +84,22 @@ class TestRuns:
         assert [both[at + 1] for at, word in enumerate(both) if word == "--recipe"] == ["paper", "unlabelled"]
         assert {"--teacher", "--assistant", "--guide-cache"} <= set(both)
 
+    def test_two_runs_of_one_name_are_refused(self, ablation, arguments, tmp_path):
+        recipe = tmp_path / "direct.yaml"
+        recipe.write_text("training: {recipe: mine}\n")
+        for words in (("--recipes", "none", "direct", str(recipe)), ("--recipes", "none", "--seeds", "1", "1")):
+            given = arguments(*words)
+            with pytest.raises(ConfigError, match=r"two runs would be called (direct-0, direct-1, direct-2|none-1)"):
+                ablation.student_runs(given, ablation.guide_runs(given))
+
+    def test_a_given_guide_that_moved_is_found_again(self, ablation, arguments, tmp_path):
+        old, new = tmp_path / "old.pt", tmp_path / "new.pt"
+        for path in (old, new):
+            path.touch()
+            run = ablation.guide_runs(arguments("--teacher", str(path)))[0]
+            assert run.weights.resolve() == path and run.arguments == ()
+            path.unlink()
+
     def test_from_scratch(self, ablation, arguments):
         given = arguments("--init", "scratch")
         assert all(run.init is None for run in ablation.student_runs(given, ablation.guide_runs(given)))

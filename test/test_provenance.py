@@ -27,6 +27,25 @@ def test_a_copy_inside_another_checkout_has_no_commit(monkeypatch: pytest.Monkey
     assert provenance.code_commit() is None
 
 
+def test_code_of_networks_is_told_by_its_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def code() -> str:
+        return provenance.network_code.__wrapped__()
+
+    assert len(code()) == 16 == len(provenance.network_code())
+    (tmp_path / "network").mkdir()
+    (tmp_path / "geometry").mkdir()
+    (tmp_path / "network" / "head.py").write_text("a = 1")
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    seen = [code()]
+    (tmp_path / "docs.md").touch()
+    assert code() == seen[0], "only code counts"
+    (tmp_path / "network" / "head.py").write_text("a = 2")
+    seen.append(code())
+    (tmp_path / "geometry" / "grid.py").touch()
+    seen.append(code())
+    assert len(set(seen)) == 3
+
+
 def test_checkpoint_name_is_file_and_checksum(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(b"weights")

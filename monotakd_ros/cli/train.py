@@ -39,6 +39,7 @@ from monotakd_ros.training.distributed import Processes, joined_processes
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.guide_maps import require_repeated_frames
 from monotakd_ros.training.guides import NO_GUIDES, asking_weights, load_guides
+from monotakd_ros.training.interrupt import sigterm_as_ctrl_c
 from monotakd_ros.training.loop import train_network
 from monotakd_ros.training.memory_need import check_memory, memory_need
 from monotakd_ros.training.run_folder import CACHE_DIR, STATE_FILE, check_run_folder, load_state
@@ -153,6 +154,7 @@ def run_all(arguments: argparse.Namespace) -> int:
         if processes.first:
             train_all.check_place(arguments)
             train_all.check_given(arguments, config)
+            train_all.forget_states(arguments, config)
         processes.wait()
         say = print if processes.first else lambda line: None
         return train_all.run_stages(arguments, config, lambda stage: _train(stage, processes), say)
@@ -215,7 +217,7 @@ def run(arguments: argparse.Namespace) -> int:
 @contextmanager
 def _together(device: str) -> Iterator[Processes]:
     """The processes that torchrun started, of which the first one alone warns."""
-    with joined_processes(device) as processes:
+    with sigterm_as_ctrl_c(), joined_processes(device) as processes:
         if not processes.first:
             logging.getLogger("monotakd_ros").setLevel(logging.ERROR)
         yield processes

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from monotakd_ros.atomic import output_errors
 from monotakd_ros.cli.argument_types import positive_int, weights_file
 from monotakd_ros.cli.unlabelled_sources import check_labelling_teacher
 from monotakd_ros.config import Config
@@ -127,6 +128,20 @@ def check_given(arguments: argparse.Namespace, config: Config) -> None:
         check_labelling_teacher(arguments.teacher, config)
     if arguments.init is not None:
         start_from(build_network(STUDENT, config), STUDENT, arguments.init)
+
+
+def forget_states(arguments: argparse.Namespace, config: Config) -> None:
+    """With --overwrite, remove what stages of the run that is replaced could be resumed from.
+
+    Else, once interrupted, --resume would go on with old stages taught by guides that are no more.
+
+    Raises:
+        OutputError: a file cannot be removed.
+    """
+    if arguments.overwrite:
+        for stage in stages(arguments, config):
+            with output_errors(stage.out):
+                (stage.out / STATE_FILE).unlink(missing_ok=True)
 
 
 def run_stages(

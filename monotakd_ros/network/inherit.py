@@ -31,6 +31,9 @@ SHARED_PARTS: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 """Parts that (network, giver) have in common, as beginnings of their keys."""
 
+DEPTH_HEAD = "encoder.classifier"
+"""Part of a student alone: an assistant has no use for it."""
+
 ADDITIONS = ("adaptation", "residual", "fusion")
 """Parts that a camera network may have and its giver, of the same kind or another, may lack altogether."""
 
@@ -50,8 +53,8 @@ def start_from(network: nn.Module, kind: str, path: Path | str) -> tuple[str, ..
         The parts (first component of the keys) that keep weights of their own, sorted; empty where all were given.
 
     Raises:
-        CheckpointError: unreadable, of a kind that shares nothing, a tensor that does not fit, or, of the same kind, a
-            part that is torn or that the network lacks.
+        CheckpointError: unreadable, of a kind that shares nothing, a tensor that does not fit, a given part of
+            which one of both has more, or which the network lacks.
     """
     checkpoint = load_checkpoint(path)
     own = network.state_dict()
@@ -75,10 +78,23 @@ def start_from(network: nn.Module, kind: str, path: Path | str) -> tuple[str, ..
             f"{path}: this {checkpoint.kind} cannot start the {kind}: expected the same shapes in what both have, "
             f"but {len(wrong)} differ: {'; '.join(wrong[:5])}"
         )
+    torn = _torn(own, checkpoint.state_dict, parts)
+    if torn:
+        raise CheckpointError(
+            f"{path}: this {checkpoint.kind} cannot start the {kind}: expected the same tensors in what both have, but "
+            f"one lacks {', '.join(torn[:5])}{' and more' if len(torn) > 5 else ''}"
+        )
     network.load_state_dict(own | given)
     if "collapse." in parts:  # the giver's backbone read maps such as this network's
         _let_through(network, _parts_without(network, checkpoint.state_dict))
     return tuple(sorted({_part(key) for key in own if key not in given}))
+
+
+def _torn(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], parts: tuple[str, ...]) -> list[str]:
+    """Keys of the shared parts that only one side has: of parts that are given at all, but for the depth head."""
+    there = {_part(key) for key in given if key.startswith(parts)} - {DEPTH_HEAD}
+    keys = {key for key in (*own, *given) if key.startswith(parts) and _part(key) in there}
+    return sorted(key for key in keys if (key in own) != (key in given))
 
 
 def _parts_without(network: nn.Module, given: Mapping[str, torch.Tensor]) -> set[str]:

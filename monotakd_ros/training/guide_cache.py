@@ -24,6 +24,7 @@ from torch import nn
 from monotakd_ros.atomic import atomic_path
 from monotakd_ros.data.preprocess import PreparedFrame
 from monotakd_ros.errors import TrainingError
+from monotakd_ros.provenance import network_code
 from monotakd_ros.training.array_digest import add_array
 
 _log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ def guide_facts(network: nn.Module, amp: str, device: torch.device) -> dict[str,
         "amp": amp,
         "device": device.type,
         "torch": torch.__version__,
+        "code": network_code(),
     }
     return json.loads(json.dumps(facts))  # tuples become lists, as in the file
 

@@ -1,11 +1,29 @@
-"""Ctrl-C (and, on request, other signals) that lets the step in progress finish."""
+"""Ctrl-C (and, on request, other signals) that lets the step in progress, and saving it, finish."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType, TracebackType
+
+PATIENCE_S = 1.0
+"""A second Ctrl-C sooner than this is the first one's echo: torchrun and job schedulers signal several times over."""
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """While entered, SIGTERM raises KeyboardInterrupt, so that what is half written is removed; main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 class StopRequested(KeyboardInterrupt):
@@ -13,7 +31,9 @@ class StopRequested(KeyboardInterrupt):
 
 
 class InterruptLatch:
-    """While entered, the first signal only sets `requested`; a second one raises KeyboardInterrupt at once.
+    """While entered, a signal only sets `requested`; Ctrl-C again, `PATIENCE_S` later, raises KeyboardInterrupt.
+
+    No other signal does, however often it comes: those who send them kill when they have waited enough.
 
     Outside the main thread signals cannot be caught, and `requested` stays False.
 
@@ -23,6 +43,7 @@ class InterruptLatch:
 
     def __init__(self, signals: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
         self.requested = False
+        self._requested_at = 0.0
         self._signals = signals
         self._active = threading.current_thread() is threading.main_thread()
 
@@ -39,9 +60,10 @@ class InterruptLatch:
                 signal.signal(number, previous)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if not self.requested:
+            self.requested, self._requested_at = True, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._requested_at >= PATIENCE_S:
             raise KeyboardInterrupt
-        self.requested = True
 
     def check(self) -> None:
         """Raise StopRequested after a signal: call where the state is whole."""

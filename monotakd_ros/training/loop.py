@@ -59,7 +59,7 @@ from monotakd_ros.training.run_folder import (
     open_run_folder,
     save_state,
 )
-from monotakd_ros.training.run_log import NoLog, RunLog, StepFigures
+from monotakd_ros.training.run_log import TRAIN, VALIDATION, NoLog, RunLog, StepFigures
 from monotakd_ros.training.run_options import PLAIN_RUN, Progress, RunOptions, RunResult
 from monotakd_ros.training.semi_supervised_losses import labelled_terms
 from monotakd_ros.training.shared_norm import share_batch_statistics
@@ -167,6 +167,9 @@ class TrainingRun:
         self.step = 0
         self.best_score = NO_SCORE
         self.validation: dict[str, float] = {}
+        self.validated_at = 0
+        self.window = StepFigures()
+        self._saved_at: tuple[int, int] | None = None
         if options.resume:
             self._restore(self.processes.from_first(lambda: load_state(out / STATE_FILE)))
 
@@ -222,25 +225,24 @@ class TrainingRun:
         settings = self.config.training
         last = settings.steps if self.options.stop_at is None else min(self.options.stop_at, settings.steps)
         begun_at = self.step
-        log = RunLog(self.out, self.step) if self.processes.first else NoLog()
-        window = StepFigures()
+        log = RunLog(self.out, self.step, self._validation_due) if self.processes.first else NoLog()
         try:
-            for batches in window.timing_the_wait(self._batches_of_steps(last)):
+            if self._validation_due:  # a resumed run that was stopped before or in it
+                self._validate(log, latch)
+            for batches in self.window.timing_the_wait(self._batches_of_steps(last)):
                 figures = self.take_step(*batches)
-                window.add(figures)
+                self.window.add(figures)
                 if on_step is not None:
                     on_step(Progress(self.step, settings.steps, figures, self.validation))
                 if self.step % settings.log_every == 0 or self.step == settings.steps:
-                    log.write("train", self.step, window.mean())
-                    window.clear()
-                if self.step % settings.checkpoint_every == 0:
-                    self.save()
-                self._check(latch)
-                if self.step % settings.validate_every == 0 or self.step == settings.steps:
-                    self._validate(log, latch)
+                    log.write(TRAIN, self.step, self.window.mean())
+                    self.window.clear()
+                with self.window.paused():
+                    self._between_steps(log, latch)
             self.save()
         except StopRequested:
             self.save()
+            self.processes.wait()  # one that ends before the first has saved makes torchrun stop that one again
             raise
         finally:
             log.close()
@@ -249,7 +251,16 @@ class TrainingRun:
         if finished and self.processes.first and not already:
             self._export(FINAL_FILE)
         self.processes.wait()  # the files are there when any of them goes on
+        self._check(latch)
         return RunResult(self.step, finished, self.validation, self.best_score)
+
+    def _between_steps(self, log: RunLog | NoLog, latch: InterruptLatch) -> None:
+        """Save, stop, validate where it is time to. Saved before a validation: a kill in its midst costs only that."""
+        if self._validation_due or self.step % self.config.training.checkpoint_every == 0:
+            self.save()
+        self._check(latch)
+        if self._validation_due:
+            self._validate(log, latch)
 
     def take_step(self, *batches: TrainingBatch) -> dict[str, float]:
         """One optimiser step over this process's batches of it; returns the figures of `Progress`, of all processes.
@@ -274,6 +285,7 @@ class TrainingRun:
             self._warn_of_idle_parameters()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self._require_scale()
         self.average.update(self.network, self.step)
         self.step += 1
         return figures | {"learning_rate": learning_rate, "gradient_norm": norm}
@@ -306,7 +318,7 @@ class TrainingRun:
 
     def save(self) -> None:
         """Write `last.pt`, in the first process."""
-        if not self.processes.first:
+        if not self.processes.first or self._saved_at == (self.step, self.validated_at):
             return
         save_state(
             self.out / STATE_FILE,
@@ -316,6 +328,8 @@ class TrainingRun:
                 "step": self.step,
                 "best_score": self.best_score,
                 "validation": dict(self.validation),
+                "validated_at": self.validated_at,
+                "window": self.window.state(),
                 "kind": self.kind,
                 "processes": self.processes.count,
                 "guides": self.guides.checksums,
@@ -325,6 +339,7 @@ class TrainingRun:
                 "scaler": self.scaler.state_dict(),
             },
         )
+        self._saved_at = (self.step, self.validated_at)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         check_same_run(
@@ -343,6 +358,9 @@ class TrainingRun:
         self.step = state["step"]
         self.best_score = state["best_score"]
         self.validation = dict(state["validation"])
+        self.validated_at = state.get("validated_at", self.step)  # earlier versions did not say
+        if "window" in state:
+            self.window.restore(state["window"])
 
     def _batches_of_steps(self, last: int) -> Iterator[tuple[TrainingBatch, ...]]:
         """Per step up to `last` this process's batches."""
@@ -356,6 +374,7 @@ class TrainingRun:
             sampler=range(self.step * per_step, last * per_step),
             num_workers=workers,
             prefetch_factor=4 if workers else None,
+            worker_init_fn=_leave_stopping_to_the_parent,
         )
 
     def _require_finite(self, figures: Mapping[str, float], batches: Sequence[TrainingBatch]) -> None:
@@ -370,19 +389,38 @@ class TrainingRun:
                 "was reached; a lower training.learning_rate or training.amp off may help"
             )
 
+    def _require_scale(self) -> None:
+        """The scaler leaves out steps whose gradients fp16 cannot hold, and halves its scale: it has to end somewhere.
+
+        Raises:
+            TrainingError: it halved it below 1.
+        """
+        if self.scaler.is_enabled() and self.scaler.get_scale() < 1.0:
+            raise TrainingError(
+                f"step {self.step + 1}: expected gradients that fp16 can hold, got none in the last steps, which were "
+                "all left out; training.amp bf16 or off may help"
+            )
+
     def _check(self, latch: InterruptLatch) -> None:
         """Stop all processes after the same step where one was asked to."""
         if self.processes.any(latch.requested):
             raise StopRequested
 
+    @property
+    def _validation_due(self) -> bool:
+        """Whether the state of this step is one to score, and was not yet; the same answer in all processes."""
+        settings = self.config.training
+        wanted = self.step > 0 and (self.step % settings.validate_every == 0 or self.step == settings.steps)
+        return wanted and self.validated_at != self.step and len(self.val_frames) > 0
+
     def _validate(self, log: RunLog | NoLog, latch: InterruptLatch) -> None:
-        """Score the average in the first process, while the others wait."""
-        if not self.val_frames:
-            return
+        """Score the average in the first process, while the others wait, and save that it was scored."""
         if self.processes.first:
             with suppress(StopRequested):  # goes on in all processes below
                 self._score(log, latch)
         self._check(latch)
+        self.validated_at = self.step
+        self.save()
 
     def _score(self, log: RunLog | NoLog, latch: InterruptLatch) -> None:
         start = time.perf_counter()
@@ -397,7 +435,7 @@ class TrainingRun:
             class_names=self.config.student.class_names,
             on_batch=latch.check,
         )
-        log.write("validation", self.step, self.validation | {"seconds": time.perf_counter() - start})
+        log.write(VALIDATION, self.step, self.validation | {"seconds": time.perf_counter() - start})
         if self.validation["score"] > self.best_score:
             self.best_score = self.validation["score"]
             self._export(BEST_FILE)
@@ -417,6 +455,12 @@ class TrainingRun:
         if self.options.labels:
             metadata["labels"] = dict(self.options.labels)
         save_checkpoint(self.out / name, self.average.model.state_dict(), self.config, metadata, self.kind)
+
+
+def _leave_stopping_to_the_parent(worker: int) -> None:
+    """In a loader's process: who signals a whole group of processes means the one that saves."""
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _channels_last(network: Network) -> Network:

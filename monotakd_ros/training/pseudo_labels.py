@@ -32,7 +32,7 @@ DECIMALS = 4
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made the labels of one recording; all of it has to match for them to be used again.
+    """What made the labels of one recording; all of it but `code_commit` has to match for them to be used again.
 
     Attributes:
         teacher: its weights file.
@@ -43,7 +43,8 @@ class Provenance:
         recording: path of the source.
         frames: name of the frame cache folder, which tells the source's files and the network's camera.
         versions: of this package and of the libraries whose numbers matter.
-        code_commit: of this package; None outside a checkout.
+        code: of the networks, see `network_code`.
+        code_commit: of this package, for people; None outside a checkout.
     """
 
     teacher: CheckpointName
@@ -54,7 +55,12 @@ class Provenance:
     recording: str
     frames: str
     versions: dict[str, str]
+    code: str
     code_commit: str | None
+
+    def matches(self, found: Mapping[str, Any]) -> bool:
+        """Whether what `plain` gave once means the same as this."""
+        return _without_commit(found) == _without_commit(self.plain())
 
     def plain(self) -> dict[str, Any]:
         """As JSON gives it back."""
@@ -224,6 +230,10 @@ def save_pseudo_labels(path: Path, labels: PseudoLabels) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def _without_commit(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in provenance.items() if key != "code_commit"}
+
+
 def load_pseudo_labels(path: Path, provenance: Provenance) -> PseudoLabels | None:
     """Read what `save_pseudo_labels` wrote; None where something else made the labels, or there are none.
 
@@ -234,7 +244,7 @@ def load_pseudo_labels(path: Path, provenance: Provenance) -> PseudoLabels | Non
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["provenance"] != provenance.plain():
+        if not provenance.matches(content["provenance"]):
             return None
         frames = tuple(FrameBoxes.from_plain(frame, provenance.class_names) for frame in content["frames"])
         labels = PseudoLabels(provenance, frames)

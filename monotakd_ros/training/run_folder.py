@@ -63,11 +63,12 @@ def check_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
         if not (out / STATE_FILE).is_file():
             raise TrainingError(f"{out}: nothing to resume: there is no {STATE_FILE}; start without --resume")
         return
-    present = sorted(item.name for item in out.iterdir() if item.name != CACHE_DIR) if out.is_dir() else []
+    present = sorted(item.name for item in _content(out) if item.name != CACHE_DIR and not _is_leftover(item))
     if present and not overwrite:
+        goes_on = "continue it with --resume, " if STATE_FILE in present else ""
         raise OutputError(
-            f"{out}: exists and holds {', '.join(present[:5])}; continue it with --resume, replace it with "
-            "--overwrite, or choose another folder"
+            f"{out}: exists and holds {', '.join(present[:5])}; {goes_on}replace it with --overwrite, or choose "
+            "another folder"
         )
 
 
@@ -79,12 +80,28 @@ def open_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
         TrainingError: see `check_run_folder`.
     """
     check_run_folder(out, resume, overwrite)
-    if resume:
-        return
     with output_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        for name in OWN_NAMES:
-            _remove(out / name)
+        for item in _content(out):
+            if _is_leftover(item):
+                _remove(item)
+        if not resume:
+            out.mkdir(parents=True, exist_ok=True)
+            remove_run(out)
+
+
+def remove_run(out: Path) -> None:
+    """Remove the files of a run; its cache, and what is not a run's, stays."""
+    for name in OWN_NAMES:
+        _remove(out / name)
+
+
+def _content(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether this is a run's file under a temporary name, whose writer was killed."""
+    return any(path.name.startswith(f".{name}.") for name in OWN_NAMES)
 
 
 def _remove(path: Path) -> None:

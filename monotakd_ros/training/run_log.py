@@ -7,6 +7,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ from monotakd_ros.errors import OutputError
 from monotakd_ros.training.run_folder import LOG_FILE, TENSORBOARD_DIR
 
 _log = logging.getLogger(__name__)
+
+TRAIN, VALIDATION = "train", "validation"
+"""Kinds of lines."""
 
 Item = TypeVar("Item")
 
@@ -25,17 +29,20 @@ class RunLog:
     Args:
         out: folder of the run.
         step: step that the run continues from; later entries of an interrupted run are dropped.
+        validation_owed: of that step, too, the validation, which comes again.
     """
 
-    def __init__(self, out: Path, step: int) -> None:
+    def __init__(self, out: Path, step: int, validation_owed: bool = False) -> None:
         self._path = out / LOG_FILE
-        self._drop_after(step)
+        self._drop_after(step, validation_owed)
         self._writer = _summary_writer(out / TENSORBOARD_DIR, step)
 
-    def _drop_after(self, step: int) -> None:
+    def _drop_after(self, step: int, validation_owed: bool) -> None:
         if not self._path.is_file():
             return
-        kept = [line for line in self._path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        lines = self._path.read_text(encoding="utf-8").splitlines()
+        last = {VALIDATION: step - 1} if validation_owed else {}
+        kept = [line for line in lines if _step_of(line) <= last.get(_kind_of(line), step)]
         with atomic_path(self._path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
@@ -78,6 +85,13 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
+def _kind_of(line: str) -> Any:
+    try:
+        return json.loads(line)["kind"]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def _summary_writer(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -88,7 +102,10 @@ def _summary_writer(folder: Path, step: int) -> Any:
 
 
 class StepFigures:
-    """Mean of the figures of several steps, the seconds they took, and the share of these spent waiting for data."""
+    """Mean of the figures of several steps, the seconds they took, and the share of these spent waiting for data.
+
+    The means go on where a run is resumed (`state`, `restore`); seconds and waiting are of the steps since.
+    """
 
     def __init__(self) -> None:
         self.clear()
@@ -96,8 +113,29 @@ class StepFigures:
     def clear(self) -> None:
         self._sums: dict[str, float] = defaultdict(float)
         self._count = 0
+        self._start_clock()
+
+    def _start_clock(self) -> None:
+        self._timed = 0
         self._waited = 0.0
         self._start = time.perf_counter()
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, for `restore`."""
+        return {"sums": dict(self._sums), "count": self._count}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up the means of an interrupted run."""
+        self._sums = defaultdict(float, state["sums"])
+        self._count = state["count"]
+        self._start_clock()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out the time that something else than steps takes."""
+        start = time.perf_counter()
+        yield
+        self._start += time.perf_counter() - start
 
     def timing_the_wait(self, items: Iterable[Item]) -> Iterator[Item]:
         """The same items; how long each takes to come counts as waiting."""
@@ -115,10 +153,11 @@ class StepFigures:
         for name, value in figures.items():
             self._sums[name] += value
         self._count += 1
+        self._timed += 1
 
     def mean(self) -> dict[str, float]:
         seconds = time.perf_counter() - self._start
         return {name: value / self._count for name, value in self._sums.items()} | {
-            "seconds_per_step": seconds / self._count,
+            "seconds_per_step": seconds / self._timed,
             "waiting_share": self._waited / seconds,
         }

@@ -15,9 +15,9 @@ from monotakd_ros.config import Config
 from monotakd_ros.errors import TrainingError
 from monotakd_ros.provenance import code_commit, device_name, versions
 from monotakd_ros.training.run_folder import LOG_FILE, SUMMARY_FILE
+from monotakd_ros.training.run_log import TRAIN, VALIDATION
 from monotakd_ros.training.step_split import StepSplit
 
-TRAIN, VALIDATION = "train", "validation"
 Record = Mapping[str, Any]
 
 

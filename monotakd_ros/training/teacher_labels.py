@@ -25,7 +25,7 @@ from monotakd_ros.data.preprocess import collate
 from monotakd_ros.errors import CheckpointError
 from monotakd_ros.network.checkpoint import TEACHER, load_checkpoint, load_network
 from monotakd_ros.network.teacher import Teacher
-from monotakd_ros.provenance import CheckpointName, code_commit, versions
+from monotakd_ros.provenance import CheckpointName, code_commit, network_code, versions
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame
 from monotakd_ros.training.pseudo_labels import (
     FrameBoxes,
@@ -94,6 +94,7 @@ class LabellingTeacher:
             recording=cache.report.path,
             frames=cache.folder.name,
             versions=versions(),
+            code=network_code(),
             code_commit=self._code_commit,
         )
 
@@ -186,7 +187,7 @@ def _begun(partial: TextIO, provenance: Provenance) -> list[FrameBoxes]:
     frames: list[FrameBoxes] = []
     kept = ""
     try:
-        if lines and json.loads(lines[0]) == provenance.plain():
+        if lines and provenance.matches(json.loads(lines[0])):
             kept = lines[0]
             for line in lines[1:]:
                 if not line.endswith("\n"):

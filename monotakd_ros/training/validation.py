@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from monotakd_ros.data.preprocess import PreparedFrame
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, ap_value, kitti_ap_from_frames
-from monotakd_ros.frame import Detections3D, FrameBatch
+from monotakd_ros.frame import Detections3D, FrameBatch, Labels3D
+from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.network.checkpoint import Network
 from monotakd_ros.network.detection_output import DetectionOutput
 from monotakd_ros.training.batches import TrainingBatch
@@ -19,6 +21,14 @@ from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.losses import LossTerm, total
 
 OVERLAPS = ("strict", "loose")
+
+
+class _Scene(NamedTuple):
+    """Of a frame what its boxes are scored by; images and clouds of a whole data set would fill the memory."""
+
+    ground_truth: Labels3D | None
+    camera: CameraModel
+    cam_T_lidar: np.ndarray
 
 
 def _plain_forward(network: Network, frames: FrameBatch) -> DetectionOutput:
@@ -59,7 +69,7 @@ def validate(
     sums: dict[str, float] = defaultdict(float)
     detections: list[Detections3D] = []
     starts = range(0, len(frames), batch_size)
-    kept: list[TrainingFrame] = []
+    scenes: list[_Scene] = []
     for start in starts:
         chunk = [frames[index] for index in range(start, min(start + batch_size, len(frames)))]
         batch = build([frame.prepared for frame in chunk]).to(device)
@@ -69,10 +79,10 @@ def validate(
         for name, term in terms.items():
             sums[f"loss_{name}"] += float(term.value)
         detections += _detections(network, output, chunk, class_names)
-        kept += chunk
+        scenes += [_Scene(frame.ground_truth, frame.camera, frame.cam_T_lidar) for frame in chunk]
         on_batch()
     figures = {name: value / len(starts) for name, value in sums.items()}
-    return figures | _average_precision(kept, detections, class_names)
+    return figures | _average_precision(scenes, detections, class_names)
 
 
 def _detections(
@@ -94,14 +104,14 @@ def _detections(
 
 
 def _average_precision(
-    frames: Sequence[TrainingFrame], detections: Sequence[Detections3D], class_names: tuple[str, ...]
+    scenes: Sequence[_Scene], detections: Sequence[Detections3D], class_names: tuple[str, ...]
 ) -> dict[str, float]:
     scored = [name for name in class_names if name in KITTI_CLASSES]
     result = kitti_ap_from_frames(
-        [frame.ground_truth for frame in frames],
+        [scene.ground_truth for scene in scenes],
         detections,
-        [frame.camera for frame in frames],
-        [frame.cam_T_lidar for frame in frames],
+        [scene.camera for scene in scenes],
+        [scene.cam_T_lidar for scene in scenes],
         scored,
     )
     figures = {

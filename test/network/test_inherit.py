@@ -140,6 +140,19 @@ def test_a_stranger_shares_nothing(save, config, tmp_path):
         start("teacher", config, tmp_path / "other.pt")
 
 
+@pytest.mark.parametrize(("given", "wanted"), [(1, 2), (2, 1), (1, 0)])
+@pytest.mark.parametrize(("kind", "giver"), [("student", "assistant"), ("assistant", "student")])
+def test_another_kind_does_not_give_or_take_half_a_part(save, config, kind, giver, given, wanted):
+    def blocks(number: int) -> Config:
+        bev = replace(config.student.bev, adaptation_blocks=number)
+        return replace(config, student=replace(config.student, bev=bev))
+
+    path, _ = save(giver, blocks(given))
+    match = rf"cannot start the {kind}: expected the same tensors in what both have, but one lacks adaptation\.[01]"
+    with pytest.raises(CheckpointError, match=match):
+        start(kind, blocks(wanted), path)
+
+
 def test_other_sizes_are_refused_and_nothing_changes(save, config):
     path, _ = save("assistant", config)
     slim = replace(config.student, encoder=replace(config.student.encoder, channels=(16, 64, 96, 128)))

@@ -10,6 +10,7 @@ import torch
 from monotakd_ros.config import AugmentConfig, ResidualConfig
 from monotakd_ros.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from monotakd_ros.network.checkpoint import load_checkpoint, load_network
+from monotakd_ros.training import loop
 from monotakd_ros.training.batches import StepBatches
 from monotakd_ros.training.loop import train_network
 from monotakd_ros.training.run_options import RunOptions
@@ -140,6 +141,90 @@ class TestResume:
         train_network("student", tiny_config, training_frames, [], parts, RunOptions(resume=True))
         assert same_weights(weights_of(whole / "final.pt"), weights_of(parts / "final.pt"))
 
+    @pytest.mark.parametrize("stops", ["a signal", "a crash"])
+    @pytest.mark.parametrize("at", [4, 8])
+    def test_a_validation_that_was_cut_short_comes_again(
+        self, stops, at, tiny_config, training_frames, tmp_path, monkeypatch, curve_of
+    ):
+        config = with_training(tiny_config, checkpoint_every=4, validate_every=4, log_every=3)
+        whole, parts = tmp_path / "whole", tmp_path / "parts"
+        train_network("student", config, training_frames, training_frames[:2], whole)
+        real = loop.validate
+
+        def cut_short(*arguments, on_batch, **more):
+            if torch.load(parts / "last.pt", weights_only=True)["step"] == at:
+                if stops == "a crash":
+                    raise RuntimeError("power cut")
+                os.kill(os.getpid(), signal.SIGINT)
+            return real(*arguments, on_batch=on_batch, **more)
+
+        monkeypatch.setattr(loop, "validate", cut_short)
+        with pytest.raises((KeyboardInterrupt, RuntimeError)):
+            train_network("student", config, training_frames, training_frames[:2], parts)
+        monkeypatch.setattr(loop, "validate", real)
+        result = train_network("student", config, training_frames, training_frames[:2], parts, RunOptions(resume=True))
+        assert result.finished and curve_of(parts) == curve_of(whole)
+        for name in ("final.pt", "best.pt"):
+            assert same_weights(weights_of(whole / name), weights_of(parts / name))
+        assert load_checkpoint(parts / "final.pt").metadata == load_checkpoint(whole / "final.pt").metadata
+
+    def test_a_validation_after_which_nothing_was_saved_is_not_logged_twice(
+        self, tiny_config, training_frames, tmp_path, monkeypatch, curve_of
+    ):
+        config = with_training(tiny_config, steps=4, validate_every=2)
+        whole, parts = tmp_path / "whole", tmp_path / "parts"
+        train_network("student", config, training_frames, training_frames[:2], whole)
+        real = loop.TrainingRun.save
+
+        def crash(run):
+            if run.validated_at == 2:
+                raise RuntimeError("power cut")
+            real(run)
+
+        monkeypatch.setattr(loop.TrainingRun, "save", crash)
+        with pytest.raises(RuntimeError):
+            train_network("student", config, training_frames, training_frames[:2], parts)
+        monkeypatch.setattr(loop.TrainingRun, "save", real)
+        train_network("student", config, training_frames, training_frames[:2], parts, RunOptions(resume=True))
+        assert curve_of(parts) == curve_of(whole)
+
+    def test_means_over_steps_go_on_where_a_run_was_stopped(self, tiny_config, training_frames, tmp_path, curve_of):
+        config = with_training(tiny_config, steps=5, log_every=4)
+        whole, parts = tmp_path / "whole", tmp_path / "parts"
+        train_network("student", config, training_frames, [], whole)
+        train_network("student", config, training_frames, [], parts, RunOptions(stop_at=3))
+        train_network("student", config, training_frames, [], parts, RunOptions(resume=True))
+        assert curve_of(parts) == curve_of(whole) and len(curve_of(whole)) == 2
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_to_the_whole_group_leaves_the_loaders_alone(self, number, tiny_config, training_frames, tmp_path):
+        config = with_training(tiny_config, num_workers=1, steps=50)
+        told, tell = os.pipe()
+
+        def wait_for_it(progress):
+            if progress.step == 3:
+                os.write(tell, b"3")
+                time.sleep(1.0)  # for a loader to end, if it wants to
+
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.setpgid(0, 0)
+                train_network("student", config, training_frames, [], tmp_path, on_step=wait_for_it)
+            except KeyboardInterrupt:
+                code = 130
+            finally:
+                os._exit(code)
+        os.close(tell)
+        os.read(told, 1)
+        os.close(told)
+        os.killpg(child, number)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 130
+        assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 3
+
     def test_log_lines_after_the_checkpoint_are_dropped(self, tiny_config, training_frames, tmp_path):
         train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(stop_at=3))
         with (tmp_path / "log.jsonl").open("a") as log:
@@ -199,6 +284,24 @@ class TestStart:
         train_network("student", config, training_frames, [], tmp_path, RunOptions(overwrite=True))
         assert (tmp_path / "cache").is_dir()
 
+    def test_a_run_killed_before_its_first_checkpoint_is_not_to_be_resumed(
+        self, tiny_config, training_frames, tmp_path
+    ):
+        (tmp_path / "log.jsonl").touch()
+        with pytest.raises(OutputError, match=r"holds log\.jsonl; replace it with --overwrite, or"):
+            train_network("student", tiny_config, training_frames, [], tmp_path)
+
+    def test_what_a_killed_run_left_half_written_is_swept_away(self, tiny_config, training_frames, tmp_path):
+        left = tmp_path / ".last.pt.k1lled.pt"
+        left.touch()
+        (tmp_path / "cache").mkdir()
+        config = with_training(tiny_config, steps=2)
+        train_network("student", config, training_frames, [], tmp_path, RunOptions(stop_at=1))
+        assert not left.exists()
+        left.touch()
+        train_network("student", config, training_frames, [], tmp_path, RunOptions(resume=True))
+        assert not left.exists() and (tmp_path / "cache").is_dir()
+
     def test_a_folder_of_something_else_is_kept(self, tiny_config, training_frames, tmp_path):
         (tmp_path / "photos").mkdir()
         with pytest.raises(OutputError, match="holds photos"):
@@ -250,7 +353,40 @@ class TestStart:
             train_network("student", with_training(tiny_config, amp="fp16"), training_frames, [], tmp_path)
 
 
+class SinkingScaler:
+    """As fp16's where no gradient is finite any more; every step is left out."""
+
+    def __init__(self):
+        self.size = 4.0
+
+    def is_enabled(self):
+        return True
+
+    def scale(self, loss):
+        return loss
+
+    def unscale_(self, optimizer):
+        pass
+
+    def step(self, optimizer):
+        pass
+
+    def update(self):
+        self.size /= 2
+
+    def get_scale(self):
+        return self.size
+
+    def state_dict(self):
+        return {}
+
+
 class TestNonFinite:
+    def test_fp16_that_leaves_out_every_step_ends(self, tiny_config, training_frames, tmp_path, monkeypatch):
+        monkeypatch.setattr(loop, "_grad_scaler", lambda enabled: SinkingScaler())
+        with pytest.raises(TrainingError, match="step 3: expected gradients that fp16 can hold"):
+            train_network("student", tiny_config, training_frames, [], tmp_path)
+
     def test_a_broken_frame_is_named_and_the_checkpoint_kept(self, tiny_config, training_frames, tmp_path):
         config = with_training(tiny_config, checkpoint_every=1, steps=4)
         train_network("student", config, training_frames, [], tmp_path, RunOptions(stop_at=2))

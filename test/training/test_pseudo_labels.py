@@ -35,6 +35,7 @@ PROVENANCE = Provenance(
     recording="drive",
     frames="drive-0123",
     versions={"torch": "2"},
+    code="0123",
     code_commit=None,
 )
 
@@ -126,7 +127,7 @@ class TestFile:
             {"thresholds": {"Car": 0.5, "Pedestrian": 0.31}},
             {"ignore_threshold": 0.2},
             {"versions": {"torch": "3"}},
-            {"code_commit": "1234"},
+            {"code": "4567"},
             {"frames": "drive-4567"},
             {"class_names": ("Car", "Cyclist")},
         ],
@@ -134,6 +135,11 @@ class TestFile:
     def test_labels_that_something_else_made_are_not_taken(self, tmp_path, other):
         save_pseudo_labels(tmp_path / "drive.json", TWO_FRAMES)
         assert load_pseudo_labels(tmp_path / "drive.json", replace(PROVENANCE, **other)) is None
+
+    def test_a_commit_that_left_the_networks_alone_keeps_them(self, tmp_path):
+        save_pseudo_labels(tmp_path / "drive.json", TWO_FRAMES)
+        labels = load_pseudo_labels(tmp_path / "drive.json", replace(PROVENANCE, code_commit="1234"))
+        assert labels is not None and labels.digest() == TWO_FRAMES.digest()
 
     def test_no_file(self, tmp_path):
         assert load_pseudo_labels(tmp_path / "drive.json", PROVENANCE) is None

@@ -82,11 +82,11 @@ class TestTeacherLabels:
         cache = cached_unlabelled(1)
         _, path = teacher_labels(cache, teacher, tmp_path)
         content = json.loads(path.read_text())
-        content["provenance"]["code_commit"] = "an earlier one"
+        content["provenance"]["code"] = "an earlier one"
         path.write_text(json.dumps(content))
         teacher_labels(cache, teacher, tmp_path)
         assert seen == ["000000"] * 2
-        assert json.loads(path.read_text())["provenance"]["code_commit"] != "an earlier one"
+        assert json.loads(path.read_text())["provenance"]["code"] != "an earlier one"
 
     def test_damage_is_named(self, teacher, cached_unlabelled, tmp_path):
         cache = cached_unlabelled(1)

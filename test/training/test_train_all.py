@@ -163,6 +163,24 @@ def test_a_stage_that_was_stopped_goes_on_and_ends_the_same(command, tmp_path, m
     assert files(tmp_path / "run").keys() == whole.keys()
 
 
+def test_a_run_that_is_replaced_is_not_gone_on_with(command, tmp_path, monkeypatch):
+    assert command("--seed", "1") == 0
+    old = files(tmp_path / "run")
+    real = train_verb.train_network
+
+    def stopping(kind, *arguments, **settings):
+        if kind == "assistant":
+            raise KeyboardInterrupt
+        return real(kind, *arguments, **settings)
+
+    monkeypatch.setattr(train_verb, "train_network", stopping)
+    assert command("--seed", "2", "--overwrite") == 130
+    monkeypatch.setattr(train_verb, "train_network", real)
+    assert command("--seed", "2", "--resume") == 0
+    new = files(tmp_path / "run")
+    assert new.keys() == old.keys() and all(new[name] != old[name] for name in old)
+
+
 def test_told_to_stop_it_stops_at_the_first_stage_that_is_not_done(command, tmp_path, capsys):
     assert command("--guide-steps", "2", "--stop-at", "1") == 0
     out = capsys.readouterr().out

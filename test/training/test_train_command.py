@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import signal
 from dataclasses import replace
 
 import cv2
@@ -201,6 +202,18 @@ class TestTrainStudent:
         assert command("--steps", "1") == 0
         assert command("--overwrite", source=fake_source(labelled=False, name="bare.mcap"), data="bare.mcap") == 1
         assert (tmp_path / "run" / "final.pt").is_file()
+
+    def test_sigterm_while_a_source_is_read_leaves_nothing(self, command, fake_source, tmp_path, monkeypatch):
+        source = fake_source()
+
+        def stopped(on_error=None):
+            yield source.items[0]
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield source.items[1]
+
+        monkeypatch.setattr(source, "frames", stopped)
+        assert command("--steps", "1", "--cache", str(tmp_path / "cache"), source=source) == 130
+        assert list((tmp_path / "cache").iterdir()) == []
 
     def test_bad_frames_are_counted_or_stop(self, command, fake_source, capsys):
         assert command("--strict", source=fake_source(5, bad=(1,))) == 1

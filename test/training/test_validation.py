@@ -1,3 +1,5 @@
+import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -58,3 +60,39 @@ def test_finding_nothing_scores_zero(training_frames):
 def test_losses_are_means_over_batches(training_frames):
     result = figures(FakeStudent(lambda boxes, labels: NOTHING), training_frames)  # batches of 3 and 1
     assert result["loss_a"] == 2.0 and result["loss"] == 4.0
+
+
+class Afresh:
+    """Frames that are read anew each time, as from a cache on disk, and how many of their images are still there."""
+
+    def __init__(self, frames):
+        self.frames = frames
+        self.images = []
+
+    def __len__(self):
+        return len(self.frames)
+
+    def __getitem__(self, index):
+        frame = self.frames[index]
+        image = frame.prepared.image.copy()
+        self.images.append(weakref.ref(image))
+        return replace(frame, prepared=replace(frame.prepared, image=image))
+
+    def alive(self) -> int:
+        return sum(image() is not None for image in self.images)
+
+
+def test_a_large_set_does_not_fill_the_memory(training_frames):
+    frames = Afresh(training_frames * 4)
+    alive = []
+    validate(
+        FakeStudent(lambda boxes, labels: NOTHING),
+        frames,
+        build,
+        losses,
+        batch_size=2,
+        device=torch.device("cpu"),
+        class_names=("Car",),
+        on_batch=lambda: alive.append(frames.alive()),
+    )
+    assert len(alive) == len(frames) / 2 and max(alive) <= 4
