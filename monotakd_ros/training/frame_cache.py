@@ -29,6 +29,7 @@ from monotakd_ros.errors import FrameError, SourceError, TrainingError
 from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.training.array_digest import add_array
+from monotakd_ros.training.file_lock import locked
 
 _log = logging.getLogger(__name__)
 
@@ -235,18 +236,36 @@ def cached_frames(
     path = Path(source.path)
     folder = root / f"{path.stem}-{source_fingerprint(path, config, class_names, options, unlabelled)}"
     if not folder.is_dir():
-        pending = PendingFolder(folder)
-        try:
-            with output_errors(folder):
-                pending.path.mkdir()
-                _fill(source, pending.path, config, class_names, strict, on_frame, unlabelled)
-            pending.commit()
-        finally:
-            pending.discard()
+        with output_errors(folder):
+            root.mkdir(parents=True, exist_ok=True)
+            with locked(root / f".{folder.name}.lock") as lock:
+                try:
+                    if not folder.is_dir():  # else read by whoever held the lock
+                        _read_into(folder, source, config, class_names, strict, on_frame, unlabelled)
+                finally:
+                    Path(lock.name).unlink(missing_ok=True)
     cache = FrameCache(folder)
     if strict and cache.report.bad:
         raise FrameError(f"{path}: {cache.report.bad[0]}")
     return cache
+
+
+def _read_into(
+    folder: Path,
+    source: FrameSource,
+    config: InputConfig,
+    class_names: Sequence[str],
+    strict: bool,
+    on_frame: Callable[[int], None] | None,
+    as_unlabelled: bool,
+) -> None:
+    pending = PendingFolder(folder)
+    try:
+        pending.path.mkdir()
+        _fill(source, pending.path, config, class_names, strict, on_frame, as_unlabelled)
+        pending.commit()
+    finally:
+        pending.discard()
 
 
 def _fill(

@@ -7,12 +7,10 @@ processes that share a cache wait for each other instead of mixing their lines.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,6 +24,7 @@ from monotakd_ros.errors import CheckpointError
 from monotakd_ros.network.checkpoint import TEACHER, load_checkpoint, load_network
 from monotakd_ros.network.teacher import Teacher
 from monotakd_ros.provenance import CheckpointName, code_commit, network_code, versions
+from monotakd_ros.training.file_lock import locked
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame
 from monotakd_ros.training.pseudo_labels import (
     FrameBoxes,
@@ -145,21 +144,13 @@ def teacher_labels(
     if known is None:
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(path.with_suffix(PARTIAL_SUFFIX)) as partial:
+            with locked(path.with_suffix(PARTIAL_SUFFIX)) as partial:
                 known = load_pseudo_labels(path, provenance)  # made by whoever held the lock
                 if known is None:
                     known = _make(cache, teacher, provenance, partial, on_frame)
                     save_pseudo_labels(path, known)
                 Path(partial.name).unlink(missing_ok=True)
     return known, path
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[TextIO]:
-    """The file, open for reading and appending, while no other process has it so."""
-    with path.open("a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
 
 
 def _make(

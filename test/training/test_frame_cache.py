@@ -1,5 +1,6 @@
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -187,3 +188,15 @@ def test_scores_of_labels_come_back(training_frames, tmp_path):
     assert np.array_equal(back.ground_truth.scores, truth.scores)
     plain = load_frame(tmp_path / "plain.npz")
     assert plain.prepared.label_scores is None and plain.ground_truth.scores is None
+
+
+def test_runs_that_start_together_read_a_source_once(fake_source, tmp_path):
+    sources = [fake_source(4) for _ in range(3)]
+
+    def read(source):
+        return len(cached_frames(source, tmp_path / "cache", INPUT, CLASSES))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(read, sources)) == [4, 4, 4]
+    assert sum(source.reads for source in sources) == 1
+    assert len(list((tmp_path / "cache").iterdir())) == 1, "the lock is gone"
