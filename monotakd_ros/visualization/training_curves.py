@@ -11,6 +11,9 @@ from matplotlib.figure import Figure
 
 SIZE_IN = (12.0, 7.0)
 DPI = 110
+COLOURS = 10
+"""After so many lines the colours come again, in another style of line."""
+LINE_STYLES = ("-", "--", ":")
 TRAIN, VALIDATION = "train", "validation"
 LOSS, AP = "loss_", "ap_3d_"
 Record = Mapping[str, Any]
@@ -42,7 +45,8 @@ def draw_training_curves(records: Sequence[Record], title: str) -> bytes:
         axes.set_title(name, fontsize="medium")
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize="small", ncols=2)
+            beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if axes is terms else {"ncols": 2}
+            axes.legend(fontsize="small", **beside)
     for axes in (terms, optimiser):
         if axes.lines:
             axes.set_yscale("log")
@@ -65,8 +69,9 @@ def _lines(
     strip: str = "",
     marker: str = "",
 ) -> None:
-    for name in names:
+    for number, name in enumerate(names):
         points = [(record["step"], record[name]) for record in records if name in record]
         if points:
             label = (labels or {}).get(name, name.removeprefix(strip).replace("_", " "))
-            axes.plot(*zip(*points), marker=marker, label=label, linewidth=1.3, markersize=4)
+            style = LINE_STYLES[number // COLOURS % len(LINE_STYLES)]
+            axes.plot(*zip(*points), linestyle=style, marker=marker, label=label, linewidth=1.3, markersize=4)
