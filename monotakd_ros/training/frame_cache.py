@@ -14,7 +14,8 @@ import json
 import logging
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,8 @@ def cached_frames(
             with locked(root / f".{folder.name}.lock") as lock:
                 try:
                     if not folder.is_dir():  # else read by whoever held the lock
-                        _read_into(folder, source, config, class_names, strict, on_frame, unlabelled)
+                        with _pending(folder) as pending:
+                            _fill(source, pending, config, class_names, strict, on_frame, unlabelled)
                 finally:
                     Path(lock.name).unlink(missing_ok=True)
     cache = FrameCache(folder)
@@ -250,19 +252,13 @@ def cached_frames(
     return cache
 
 
-def _read_into(
-    folder: Path,
-    source: FrameSource,
-    config: InputConfig,
-    class_names: Sequence[str],
-    strict: bool,
-    on_frame: Callable[[int], None] | None,
-    as_unlabelled: bool,
-) -> None:
+@contextmanager
+def _pending(folder: Path) -> Iterator[Path]:
+    """A new folder that takes its name once it is filled, else goes."""
     pending = PendingFolder(folder)
     try:
         pending.path.mkdir()
-        _fill(source, pending.path, config, class_names, strict, on_frame, as_unlabelled)
+        yield pending.path
         pending.commit()
     finally:
         pending.discard()

@@ -38,10 +38,10 @@ class InterruptLatch:
     Outside the main thread signals cannot be caught, and `requested` stays False.
 
     Args:
-        signals: SIGINT, and what else asks to stop.
+        signals: those that ask to stop.
     """
 
-    def __init__(self, signals: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
+    def __init__(self, signals: Sequence[signal.Signals]) -> None:
         self.requested = False
         self._requested_at = 0.0
         self._signals = signals

@@ -229,6 +229,7 @@ class TrainingRun:
         try:
             if self._validation_due:  # a resumed run that was stopped before or in it
                 self._validate(log, latch)
+            self.window.start_clock()
             for batches in self.window.timing_the_wait(self._batches_of_steps(last)):
                 figures = self.take_step(*batches)
                 self.window.add(figures)

@@ -86,13 +86,8 @@ def open_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
                 _remove(item)
         if not resume:
             out.mkdir(parents=True, exist_ok=True)
-            remove_run(out)
-
-
-def remove_run(out: Path) -> None:
-    """Remove the files of a run; its cache, and what is not a run's, stays."""
-    for name in OWN_NAMES:
-        _remove(out / name)
+            for name in OWN_NAMES:
+                _remove(out / name)
 
 
 def _content(folder: Path) -> list[Path]:

@@ -41,8 +41,7 @@ class RunLog:
         if not self._path.is_file():
             return
         lines = self._path.read_text(encoding="utf-8").splitlines()
-        last = {VALIDATION: step - 1} if validation_owed else {}
-        kept = [line for line in lines if _step_of(line) <= last.get(_kind_of(line), step)]
+        kept = [line for line in lines if _still_holds(line, step, validation_owed)]
         with atomic_path(self._path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
@@ -78,18 +77,14 @@ class NoLog:
         """Nothing."""
 
 
-def _step_of(line: str) -> float:
+def _still_holds(line: str, step: int, validation_owed: bool) -> bool:
+    """Whether a run that continues from `step` has written this line; one that is damaged is dropped."""
     try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
-
-
-def _kind_of(line: str) -> Any:
-    try:
-        return json.loads(line)["kind"]
-    except (ValueError, KeyError, TypeError):
-        return None
+        record = json.loads(line)
+        last = step - 1 if validation_owed and record.get("kind") == VALIDATION else step
+        return float(record["step"]) <= last
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _summary_writer(folder: Path, step: int) -> Any:
@@ -113,9 +108,10 @@ class StepFigures:
     def clear(self) -> None:
         self._sums: dict[str, float] = defaultdict(float)
         self._count = 0
-        self._start_clock()
+        self.start_clock()
 
-    def _start_clock(self) -> None:
+    def start_clock(self) -> None:
+        """Seconds and waiting count from here; the means stay."""
         self._timed = 0
         self._waited = 0.0
         self._start = time.perf_counter()
@@ -128,7 +124,6 @@ class StepFigures:
         """Take up the means of an interrupted run."""
         self._sums = defaultdict(float, state["sums"])
         self._count = state["count"]
-        self._start_clock()
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,25 @@ def command(monkeypatch, tmp_path, fake_source, tiny_config):
     return run
 
 
+@pytest.fixture
+def stopped_at_the_assistant(monkeypatch):
+    """While entered, Ctrl-C comes when the assistant is to be trained."""
+    real = train_verb.train_network
+
+    def stopping(kind, *arguments, **settings):
+        if kind == "assistant":
+            raise KeyboardInterrupt
+        return real(kind, *arguments, **settings)
+
+    @contextmanager
+    def stopped():
+        with monkeypatch.context() as patch:
+            patch.setattr(train_verb, "train_network", stopping)
+            yield
+
+    return stopped
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("final.pt"))}
 
@@ -142,20 +162,12 @@ def test_three_stages_and_nothing_again(command, tmp_path, capsys):
     assert files(run) == before
 
 
-def test_a_stage_that_was_stopped_goes_on_and_ends_the_same(command, tmp_path, monkeypatch):
+def test_a_stage_that_was_stopped_goes_on_and_ends_the_same(command, tmp_path, stopped_at_the_assistant):
     assert command() == 0
     whole = files(tmp_path / "run")
     (tmp_path / "run").rename(tmp_path / "whole")
-    real = train_verb.train_network
-
-    def stopping(kind, *arguments, **settings):
-        if kind == "assistant":
-            raise KeyboardInterrupt
-        return real(kind, *arguments, **settings)
-
-    monkeypatch.setattr(train_verb, "train_network", stopping)
-    assert command() == 130
-    monkeypatch.setattr(train_verb, "train_network", real)
+    with stopped_at_the_assistant():
+        assert command() == 130
     assert sorted(files(tmp_path / "run")) == ["teacher/final.pt"]
     assert command("--resume") == 0
     tensors = [load_checkpoint(tmp_path / name / "student" / "final.pt").state_dict for name in ("whole", "run")]
@@ -163,19 +175,11 @@ def test_a_stage_that_was_stopped_goes_on_and_ends_the_same(command, tmp_path, m
     assert files(tmp_path / "run").keys() == whole.keys()
 
 
-def test_a_run_that_is_replaced_is_not_gone_on_with(command, tmp_path, monkeypatch):
+def test_a_run_that_is_replaced_is_not_gone_on_with(command, tmp_path, stopped_at_the_assistant):
     assert command("--seed", "1") == 0
     old = files(tmp_path / "run")
-    real = train_verb.train_network
-
-    def stopping(kind, *arguments, **settings):
-        if kind == "assistant":
-            raise KeyboardInterrupt
-        return real(kind, *arguments, **settings)
-
-    monkeypatch.setattr(train_verb, "train_network", stopping)
-    assert command("--seed", "2", "--overwrite") == 130
-    monkeypatch.setattr(train_verb, "train_network", real)
+    with stopped_at_the_assistant():
+        assert command("--seed", "2", "--overwrite") == 130
     assert command("--seed", "2", "--resume") == 0
     new = files(tmp_path / "run")
     assert new.keys() == old.keys() and all(new[name] != old[name] for name in old)
