@@ -17,6 +17,7 @@ from monotakd_ros.config import AugmentConfig, DistillationConfig
 from monotakd_ros.data.augment import flip
 from monotakd_ros.errors import ConfigError, OutputError, TrainingError
 from monotakd_ros.network.checkpoint import load_checkpoint
+from monotakd_ros.training import guide_cache
 from monotakd_ros.training.guide_cache import GuideCache, differences, frame_digest, pack_maps, unpack_maps
 from monotakd_ros.training.guide_maps import (
     ALL_PARTS,
@@ -252,6 +253,11 @@ class TestOthers:
     def test_another_precision_is_refused(self, cache, guides):
         with pytest.raises(TrainingError, match=r"amp: expected 'bf16', got 'off'\. Give another folder"):
             guides.open_cache(cache.folder, "bf16", CPU)
+
+    def test_other_code_of_the_networks_is_refused(self, cache, guides, monkeypatch):
+        monkeypatch.setattr(guide_cache, "network_code", lambda: "another")
+        with pytest.raises(TrainingError, match=r"code: expected 'another', got '\w{16}'\. Give another folder"):
+            guides.open_cache(cache.folder, "off", CPU)
 
     def test_entries_of_others_are_not_found(self, cache, guides, training_frames, tmp_path):
         """Even where two runs with different guides claimed the folder in the same moment."""
