@@ -25,7 +25,7 @@ from monotakd_ros.network.anchor_head import DecodedBoxes
 from monotakd_ros.network.checkpoint import Network, load_network
 from monotakd_ros.network.detection_output import DetectionOutput
 from monotakd_ros.network.position_covariance import position_covariance
-from monotakd_ros.network.precision import autocast, check_amp
+from monotakd_ros.network.precision import autocast, usable_amp
 from monotakd_ros.network.student import Student
 
 logger = logging.getLogger(__name__)
@@ -79,8 +79,7 @@ class Detector:
     def __init__(self, network: Network, config: Config, device: torch.device | str = "cpu", amp: Amp = "off") -> None:
         self.config = config
         self.device = torch.device(device)
-        self.amp = amp
-        check_amp(amp, self.device)
+        self.amp = usable_amp(amp, self.device)
         self._network = network.to(self.device).eval()
         self._noted: set[str] = set()
 
@@ -93,7 +92,8 @@ class Detector:
         Args:
             path: the checkpoint.
             device: "cpu", "cuda" or "cuda:N".
-            amp: "bf16" or "fp16" computes in half precision, which moves boxes slightly (docs/results.md).
+            amp: "bf16" or "fp16" computes in half precision, which moves boxes slightly (docs/results.md); bf16 on a
+                CPU that has no instructions for it is float32, with a warning.
             score_threshold: lowest score of a detection; None takes the config's.
 
         Raises:

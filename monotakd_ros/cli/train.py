@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import ConcatDataset, Dataset, Subset
 from tqdm import tqdm
 
@@ -34,6 +35,7 @@ from monotakd_ros.detector import resolve_device
 from monotakd_ros.errors import ConfigError, TrainingError
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network
 from monotakd_ros.network.inherit import start_from
+from monotakd_ros.network.precision import usable_amp
 from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.distributed import Processes, joined_processes
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
@@ -230,7 +232,7 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
     resolve_device(processes.device)
     if processes.first:
         check_run_folder(arguments.out, arguments.resume, arguments.overwrite)
-    config = processes.from_first(lambda: _config(arguments))
+    config = processes.from_first(lambda: _config(arguments, processes.device))
     if arguments.network == TEACHER and config.teacher is None:
         raise ConfigError(f"{arguments.config}: no `teacher` section, so there is no teacher to train")
     if arguments.init is not None:  # before hours of reading
@@ -288,13 +290,17 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
     return 0
 
 
-def _config(arguments: argparse.Namespace) -> Config:
-    """The config file with the command line's steps and seed; a resumed run keeps the steps it was started with."""
+def _config(arguments: argparse.Namespace, device: str) -> Config:
+    """The config file with the command line's steps and seed, in a precision that the device has.
+
+    A resumed run keeps the steps it was started with.
+    """
     config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
     steps = arguments.steps
     if steps is None and arguments.resume:
         steps = load_state(arguments.out / STATE_FILE)["config"]["training"]["steps"]
-    changes = {name: value for name, value in (("steps", steps), ("seed", arguments.seed)) if value is not None}
+    changes: dict[str, Any] = {"amp": usable_amp(config.training.amp, torch.device(device), "training.amp")}
+    changes |= {name: value for name, value in (("steps", steps), ("seed", arguments.seed)) if value is not None}
     return replace(config, training=replace(config.training, **changes))
 
 

@@ -42,6 +42,7 @@ FREE_KEYS = frozenset(
         "validate_every",
         "checkpoint_every",
         "activation_checkpointing",
+        "amp",
     )
 )
 """Settings that a resumed run may change."""
@@ -139,7 +140,8 @@ def check_same_run(
     """Check that a resumed run trains the network, and has the settings, frames and guides, it was started with.
 
     A setting that did not exist when the run was started had its default then. How the frames of a step are split
-    over processes and batches may change, with a warning; how many they are may not.
+    over processes and batches, and in which precision they are computed, may change, with a warning; how many they are
+    may not.
 
     Raises:
         TrainingError: names every setting that differs, with both values.
@@ -169,6 +171,12 @@ def check_same_run(
             "steps change from %s to %s: the learning rate goes on along the new schedule",
             saved["training.steps"],
             config.training.steps,
+        )
+    if saved["training.amp"] != config.training.amp:
+        _log.warning(
+            "precision changes from %s to %s: the run goes on, but not bit for bit",
+            saved["training.amp"],
+            config.training.amp,
         )
 
 

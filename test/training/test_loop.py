@@ -264,6 +264,13 @@ class TestResume:
         result = train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))
         assert result.step == 8 and "steps change from 2 to 8" in caplog.text
 
+    def test_may_go_on_in_another_precision(self, tiny_config, training_frames, tmp_path, caplog):
+        half = with_training(tiny_config, steps=2, amp="bf16")
+        train_network("student", half, training_frames, [], tmp_path, RunOptions(stop_at=1))
+        full = with_training(tiny_config, steps=2)
+        assert train_network("student", full, training_frames, [], tmp_path, RunOptions(resume=True)).step == 2
+        assert "precision changes from bf16 to off" in caplog.text
+
     def test_nothing_to_resume(self, tiny_config, training_frames, tmp_path):
         with pytest.raises(TrainingError, match="nothing to resume"):
             train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))

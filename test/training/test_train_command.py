@@ -46,6 +46,18 @@ def test_a_run_goes_on_where_its_source_was_copied_and_not_where_it_changed(comm
     assert "cannot resume with other settings: data.train: was ['drive-" in capsys.readouterr().err
 
 
+def test_a_cpu_without_bf16_trains_in_float32_and_the_checkpoint_says_so(
+    command, tmp_path, tiny_config, monkeypatch, caplog
+):
+    monkeypatch.setattr("monotakd_ros.network.precision.cpu_computes_bf16", lambda: False)
+    half = replace(tiny_config, training=replace(tiny_config.training, amp="bf16"))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_dict(half)))
+    assert command("--steps", "2", "--stop-at", "1") == 0
+    assert command("--resume") == 0
+    assert load_checkpoint(tmp_path / "run" / "final.pt").config.training.amp == "off"
+    assert "training.amp: bf16 is left out" in caplog.text and "precision changes" not in caplog.text
+
+
 def test_a_config_without_teacher(command, tmp_path, tiny_config, capsys):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_dict(replace(tiny_config, teacher=None))))
     assert command(network="teacher") == 1
