@@ -9,6 +9,8 @@ are kept, and other settings are refused.
 python benchmarks/ablation.py --config config/monotakd_tiny.yaml --data DRIVE... --test-data HELD_OUT... --out OUT
 python benchmarks/ablation.py ... --recipes none direct imd cmrd paper --seeds 0 1 2 --steps 800 --jobs 2
 python benchmarks/ablation.py ... --recipes none paper paper+unlabelled --unlabelled RECORDING...
+python benchmarks/ablation.py ... --recipes start paper+unlabelled_only --unlabelled RECORDING... \
+    --init monotakd_small --teacher teacher_small --assistant assistant_small
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from typing import Any
 from tqdm import tqdm
 
 from monotakd_ros.atomic import atomic_path
+from monotakd_ros.cli.argument_types import weights_file
 from monotakd_ros.config import Config
 from monotakd_ros.config_file import from_dict, load_config, to_dict
 from monotakd_ros.errors import ConfigError, MonotakdError, TrainingError
@@ -38,9 +41,11 @@ from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, Cell, KittiScores
 from monotakd_ros.evaluation.repeated_runs import RowFigure, row_figures
 from monotakd_ros.report.boxes_file import BOXES_NAME, read_boxes
-from monotakd_ros.shipped import recipe_path
+from monotakd_ros.shipped import checkpoint_path, recipe_path
 
 RECIPES = ("none", "direct", "imd", "cmrd", "paper")
+START = "start"
+"""Row of the weights that the students start from (--init), as they are."""
 GUIDES = ("teacher", "assistant")
 ALIGNING = "paper"
 """Recipe by which the teacher aligns the assistant; a teacher does not look at it."""
@@ -134,16 +139,12 @@ def guide_runs(arguments: argparse.Namespace) -> list[Run]:
         given: Path | None = getattr(arguments, kind)
         folder = arguments.out / "guides" / kind
         if given is not None:
-            (folder / "train").mkdir(parents=True, exist_ok=True)
-            link = folder / "train" / "final.pt"
-            if link.is_symlink():
-                link.unlink()
-            if not link.exists():
-                link.symlink_to(given.resolve())
+            take(given, folder)
         training: tuple[str, ...] = ()
         start = None
         if given is None:
-            training = tuple(train_arguments(arguments, layers(arguments, ALIGNING), arguments.guide_steps, 0))
+            settings = train_arguments(arguments, layers(arguments, ALIGNING), arguments.guide_steps, 0)
+            training = (*settings, "--data", *map(str, arguments.data))
         if given is None and kind == "assistant":
             start = runs[0].weights
             training += ("--teacher", str(start))
@@ -151,17 +152,36 @@ def guide_runs(arguments: argparse.Namespace) -> list[Run]:
     return runs
 
 
+def take(given: Path, folder: Path) -> None:
+    """Put weights where a run's own would be."""
+    link = folder / "train" / "final.pt"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if link.is_symlink():
+        link.unlink()
+    if not link.exists():
+        link.symlink_to(given.resolve())
+
+
 def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[Run]:
     """A student per seed and recipe, seed by seed, so that early tables hold every recipe."""
     weights = {run.name: run.weights for run in guides}
-    start = {"assistant": weights["assistant"], "scratch": None}.get(arguments.init, Path(arguments.init))
+    start = starts(arguments, weights["assistant"])
     runs = []
+    if START in arguments.recipes:
+        if start is None or start == weights["assistant"]:
+            raise ConfigError(f"--recipes {START}: --init has to name a student's weights, got {arguments.init}")
+        folder = arguments.out / "runs" / START
+        take(start, folder)
+        runs.append(Run(START, "student", folder, ()))
     for seed in arguments.seeds:
-        for recipe in arguments.recipes:
+        for recipe in trained(arguments):
             settings = train_arguments(arguments, layers(arguments, recipe), arguments.steps, seed)
             training = settings_of(arguments, recipe).training
             asked = training.distillation
-            unlabelled = training.semi_supervised.unlabelled_fraction > 0
+            fraction = training.semi_supervised.unlabelled_fraction
+            unlabelled = fraction > 0
+            if fraction < 1:
+                settings += ["--data", *map(str, arguments.data)]
             if unlabelled:
                 settings += ["--unlabelled", *map(str, arguments.unlabelled)]
             if asked.teacher_weights or unlabelled:
@@ -179,7 +199,22 @@ def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[R
     return runs
 
 
+def starts(arguments: argparse.Namespace, assistant: Path) -> Path | None:
+    """Weights that the students start from; None: random ones."""
+    if arguments.init in ("assistant", "scratch"):
+        return {"assistant": assistant, "scratch": None}[arguments.init]
+    return checkpoint_path(arguments.init)
+
+
+def trained(arguments: argparse.Namespace) -> list[str]:
+    """Rows that are trained."""
+    return [recipe for recipe in arguments.recipes if recipe != START]
+
+
 def run_name(recipe: str, seed: int) -> str:
+    """Of a run, which is its folder's too; `start` is one for all seeds."""
+    if recipe == START:
+        return START
     return f"{'+'.join(Path(part).stem for part in recipe.split('+'))}-{seed}"
 
 
@@ -193,8 +228,8 @@ def settings_of(arguments: argparse.Namespace, recipe: str) -> Config:
 
 
 def train_arguments(arguments: argparse.Namespace, recipes: Sequence[str], steps: int | None, seed: int) -> list[str]:
-    """Of `monotakd train`, but for the network and the folder."""
-    settings = ["--config", str(arguments.config), "--data", *map(str, arguments.data)]
+    """Of `monotakd train`, but for the network, the folder and what to learn from."""
+    settings = ["--config", str(arguments.config)]
     for recipe in recipes:
         settings += ["--recipe", str(recipe)]
     if arguments.val_data:
@@ -207,7 +242,7 @@ def train_arguments(arguments: argparse.Namespace, recipes: Sequence[str], steps
 
 def plan(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything that decides the figures, as plain values."""
-    recipes = {name: to_dict(settings_of(arguments, name)) for name in arguments.recipes}
+    recipes = {name: to_dict(settings_of(arguments, name)) for name in trained(arguments)}
     given = {kind: _checksum(getattr(arguments, kind)) for kind in GUIDES}
     data = {
         key: [str(path) for path in getattr(arguments, key)] for key in ("data", "unlabelled", "val_data", "test_data")
@@ -370,16 +405,22 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--overlay", action="append", default=[], metavar="FILE", help="more settings over every recipe, for guides too"
     )
-    add("--recipes", nargs="+", default=list(RECIPES), metavar="NAME", help="rows, parts joined by +; first: baseline")
+    add(
+        "--recipes",
+        nargs="+",
+        default=list(RECIPES),
+        metavar="NAME",
+        help=f"rows, parts joined by +; first: baseline; {START}: what --init names, as it is",
+    )
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    add("--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="to learn from")
+    add("--data", type=Path, nargs="+", default=[], metavar="SOURCE", help="labelled, to learn from")
     add("--unlabelled", type=Path, nargs="+", default=[], metavar="SOURCE", help="for rows with unlabelled recordings")
     add("--guide-cache", type=Path, metavar="DIR", help="keep what the guides give, for all rows")
     add("--val-data", type=Path, nargs="+", default=[], metavar="SOURCE", help="to watch while training")
     add("--test-data", type=Path, nargs="+", required=True, metavar="SOURCE", help="to score on; seen by no run")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of all runs; goes on where it stopped")
     for kind in GUIDES:
-        add(f"--{kind}", type=Path, metavar="CKPT", help=f"a ready {kind} instead of training one")
+        add(f"--{kind}", type=weights_file, metavar="CKPT", help=f"a ready {kind} instead of training one")
     add("--init", default="assistant", help="start of students: assistant (default), scratch, or a checkpoint")
     add("--steps", type=int, help="of a student (default: the config's)")
     add("--guide-steps", type=int, help="of teacher and assistant (default: the config's)")

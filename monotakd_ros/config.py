@@ -460,10 +460,12 @@ def threshold_of(class_name: str, thresholds: tuple[ClassThreshold, ...], otherw
 
 @dataclass(frozen=True)
 class SemiSupervisedConfig:
-    """How unlabelled recordings with clouds teach a student beside labelled ones; see `training.pseudo_labels`."""
+    """How recordings with clouds but without labels teach a student, beside labelled ones or alone; see
+    `training.pseudo_labels`."""
 
     unlabelled_fraction: float = 0.0
-    """Share of all training samples that is drawn from the unlabelled recordings, spread evenly; 0: none."""
+    """Share of all training samples that is drawn from the unlabelled recordings, spread evenly. 0: none; 1: all, and
+    there are no labelled ones."""
     threshold: float = 0.3
     """The frozen teacher's boxes from this score on become labels, of classes that `thresholds` does not name."""
     thresholds: tuple[ClassThreshold, ...] = ()
@@ -478,7 +480,7 @@ class SemiSupervisedConfig:
 
     def __post_init__(self) -> None:
         where = "training.semi_supervised"
-        require(0 <= self.unlabelled_fraction < 1, f"{where}.unlabelled_fraction must be in [0, 1)")
+        require(0 <= self.unlabelled_fraction <= 1, f"{where}.unlabelled_fraction must be in [0, 1]")
         require(0 < self.threshold <= 1, f"{where}.threshold must be in (0, 1]")
         require(self.detection_weight >= 0, f"{where}.detection_weight must be >= 0")
         names = [item.class_name for item in self.thresholds]

@@ -84,6 +84,27 @@ class TestRuns:
         assert [both[at + 1] for at, word in enumerate(both) if word == "--recipe"] == ["paper", "unlabelled"]
         assert {"--teacher", "--assistant", "--guide-cache"} <= set(both)
 
+    def test_a_start_that_is_scored_as_it_is_and_rows_without_labels(self, ablation, arguments, tmp_path):
+        weights = tmp_path / "mine.pt"
+        weights.touch()
+        rows = ("start", "none+unlabelled_only", "paper+unlabelled")
+        given = arguments("--recipes", *rows, "--unlabelled", "u", "--seeds", "0", "1", "--init", str(weights))
+        start, *runs = ablation.student_runs(given, ablation.guide_runs(given))
+        assert start.name == "start" and start.arguments == () and start.weights.resolve() == weights
+        assert [command[0] for command in start.commands([Path("b")], "cpu")] == ["evaluate"]
+        assert [run.name for run in runs] == [f"{row}-{seed}" for seed in (0, 1) for row in rows[1:]]
+        assert all(run.init == weights and "--unlabelled" in run.arguments for run in runs)
+        assert [("--data" in run.arguments) for run in runs] == [False, True] * 2
+        assert ablation.run_name("start", 0) == ablation.run_name("start", 1) and set(
+            ablation.plan(given)["recipes"]
+        ) == {*rows[1:]}
+
+    @pytest.mark.parametrize("init", ["assistant", "scratch"])
+    def test_a_start_that_is_no_students(self, ablation, arguments, init):
+        given = arguments("--recipes", "start", "none", "--init", init)
+        with pytest.raises(ConfigError, match=f"--recipes start: --init has to name a student's weights, got {init}"):
+            ablation.student_runs(given, ablation.guide_runs(given))
+
     def test_two_runs_of_one_name_are_refused(self, ablation, arguments, tmp_path):
         recipe = tmp_path / "direct.yaml"
         recipe.write_text("training: {recipe: mine}\n")

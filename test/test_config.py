@@ -25,7 +25,7 @@ from monotakd_ros.shipped import recipe_path
 
 CONFIGS = Path(__file__).resolve().parents[1] / "config"
 UNLABELLED = "unlabelled"
-OVERLAYS = {UNLABELLED, "refine", "foreground"}
+OVERLAYS = {UNLABELLED, "unlabelled_only", "refine", "foreground"}
 """Recipes that say nothing of the terms, because they go over another."""
 RECIPES = sorted({path.stem for path in (CONFIGS / "recipes").glob("*.yaml")} - OVERLAYS)
 NETWORK_FILES = sorted(path.name for path in CONFIGS.glob("*.yaml") if "student" in path.read_text())
@@ -137,13 +137,11 @@ class TestRecipes:
         assert {name for name, item in asked.items() if "imd_weight" in item.assistant_weights} == {"imd", "paper"}
         assert {name for name, item in asked.items() if item.branch_weights} == {"released_code", "released_history"}
 
-    def test_unlabelled_goes_over_any_other(self):
+    @pytest.mark.parametrize(("recipe", "fraction"), [(UNLABELLED, 0.75), ("unlabelled_only", 1.0)])
+    def test_unlabelled_goes_over_any_other(self, recipe, fraction):
         base = CONFIGS / "monotakd_small.yaml"
-        plain, mixed = (
-            load_config(base, recipe_path("paper")),
-            load_config(base, *map(recipe_path, ("paper", UNLABELLED))),
-        )
-        assert mixed.training.semi_supervised.unlabelled_fraction == 0.75
+        plain, mixed = (load_config(base, *map(recipe_path, layers)) for layers in (("paper",), ("paper", recipe)))
+        assert mixed.training.semi_supervised.unlabelled_fraction == fraction
         off = replace(mixed.training, semi_supervised=plain.training.semi_supervised)
         assert replace(mixed, training=off) == plain
 

@@ -125,7 +125,7 @@ def add_parser(subparsers: Any) -> None:
             epilog=EPILOG.format(network=network, guided=GUIDED_EXAMPLE if network == STUDENT else ""),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        _add_arguments(one)
+        _add_arguments(one, needs_labels=network != STUDENT)
         _add_guide_arguments(one, network)
         if network == STUDENT:
             add_unlabelled_arguments(one)
@@ -139,7 +139,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=train_all.EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_arguments(every)
+    _add_arguments(every, needs_labels=False)
     add_unlabelled_arguments(every)
     train_all.add_arguments(every)
     _add_guide_cache(every)
@@ -175,7 +175,7 @@ def _add_guide_cache(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guide-cache", type=Path, metavar="DIR", help=text)
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser, needs_labels: bool) -> None:
     add = parser.add_argument
     add("--config", type=Path, required=True, help="YAML file with the network and training settings")
     add(
@@ -185,9 +185,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="settings laid over the config, repeated for several: a YAML file, or the name of one of config/recipes "
         "(none, direct, imd, cmrd, logit, paper, released_code, released_history; "
-        "unlabelled, refine and foreground go over one of them)",
+        "unlabelled, unlabelled_only, refine and foreground go over one of them)",
     )
-    add("--data", type=Path, nargs="+", required=True, metavar="SOURCE", help="labelled sources to learn from")
+    some = "" if needs_labels else " (none with --recipe unlabelled_only)"
+    add(
+        "--data",
+        type=Path,
+        nargs="+",
+        default=[],
+        required=needs_labels,
+        metavar="SOURCE",
+        help=f"labelled sources to learn from{some}",
+    )
     add("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     add("--val-data", type=Path, nargs="+", default=[], metavar="SOURCE", help="labelled sources to validate on")
     add("--steps", type=positive_int, help="optimiser steps (default: the config's; with --resume: the run's)")
@@ -367,13 +376,17 @@ def split(
     look so much alike that a random choice would not be held out. A source too short for that gives none.
     """
     if val_caches:
-        return ConcatDataset(caches), ConcatDataset(val_caches)
+        return _joined(caches), _joined(val_caches)
     train, validation = [], []
     for cache in caches:
         count = len(cache) - int(len(cache) * validation_fraction)
         train.append(Subset(cache, range(count)))
         validation.append(Subset(cache, range(count, len(cache))))
-    return ConcatDataset(train), ConcatDataset(validation)
+    return _joined(train), _joined(validation)
+
+
+def _joined(parts: Sequence[Dataset[TrainingFrame]]) -> Dataset[TrainingFrame]:
+    return ConcatDataset(parts or [[]])
 
 
 def check_gaps(
@@ -388,7 +401,7 @@ def check_gaps(
     for cache in caches:
         counts.update(cache.report.class_counts)
     for index, name in enumerate(config.student.class_names):
-        if not counts[index]:
+        if caches and not counts[index]:
             _log.warning("no labelled %s in the training data: the detector will not learn this class", name)
     frames = sum(cache.report.frames for cache in (*caches, *unlabelled))
     with_points = sum(cache.report.with_points for cache in (*caches, *unlabelled))

@@ -114,8 +114,14 @@ def check_given(arguments: argparse.Namespace, config: Config) -> None:
 
     Raises:
         CheckpointError: given weights are unreadable, or not such as the stage needs.
-        ConfigError: a guides' cache for frames that never come back.
+        ConfigError: a guides' cache for frames that never come back; a guide to be trained without labels.
     """
+    untaught = [stage.network for stage in stages(arguments, config) if stage.network != STUDENT]
+    if untaught and not arguments.data:
+        raise ConfigError(
+            f"--data: expected labelled sources for the {' and the '.join(untaught)} to learn from, got none; or give "
+            f"trained ones: {' '.join(f'--{kind} CKPT' for kind in untaught)}"
+        )
     asked = [asking_weights(stage.network, config) for stage in stages(arguments, config)]
     taught = {kind: any(weights.get(kind) for weights in asked) for kind in (TEACHER, ASSISTANT)}
     if arguments.guide_cache is not None and any(taught.values()):

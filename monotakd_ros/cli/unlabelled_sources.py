@@ -77,12 +77,22 @@ def add_unlabelled_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_unlabelled(arguments: argparse.Namespace, config: Config) -> None:
-    """Check, before anything is read, that config and arguments agree on unlabelled recordings.
+    """Check, before anything is read, that config and arguments agree on labelled and unlabelled recordings.
 
     Raises:
-        ConfigError: only one of config and arguments asks for them, or a source is used twice.
+        ConfigError: only one of config and arguments asks for either, or a source is used twice.
     """
     fraction = config.training.semi_supervised.unlabelled_fraction
+    if fraction < 1 and not arguments.data:
+        raise ConfigError(
+            "--data: expected labelled sources, got none; recordings without labels teach alone with --recipe "
+            "unlabelled_only and --unlabelled"
+        )
+    if fraction == 1 and arguments.data:
+        raise ConfigError(
+            f"--data: training.semi_supervised.unlabelled_fraction of {arguments.config} is 1, so nothing would be "
+            "learned from these sources: leave them out, or take --recipe unlabelled"
+        )
     if fraction > 0 and not arguments.unlabelled:
         raise ConfigError(
             f"{arguments.config}: training.semi_supervised.unlabelled_fraction is {fraction}: give the recordings "

@@ -33,12 +33,13 @@ class MixedFrames(ConcatDataset[TrainingFrame]):
         """Mix them.
 
         Args:
-            labelled: at least one.
+            labelled: at least one, or none with a fraction of 1.
             unlabelled: at least one.
-            fraction: share of unlabelled samples, in (0, 1).
+            fraction: share of unlabelled samples, in (0, 1].
         """
         super().__init__([labelled, unlabelled])
-        assert labelled and unlabelled and 0 < fraction < 1, "a mixture has two parts"
+        assert unlabelled and 0 < fraction <= 1, "something is unlabelled"
+        assert bool(labelled) == (fraction < 1), "labelled frames are there where samples are drawn from them"
         self.num_labelled = len(labelled)
         self.num_unlabelled = len(unlabelled)
         self._fraction = Fraction(fraction).limit_denominator(_MAX_DENOMINATOR)

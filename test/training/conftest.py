@@ -235,17 +235,19 @@ def fake_source(tmp_path):
 
 @pytest.fixture
 def command(monkeypatch, tmp_path, fake_source, tiny_config):
-    """Runs `monotakd train NETWORK` on a made-up source, with `more` ones to name; returns the exit code."""
+    """Runs `monotakd train NETWORK` on a made-up source, or none, with `more` ones to name; returns the exit code."""
     config = tmp_path / "tiny.yaml"
     config.write_text(yaml.safe_dump(to_dict(tiny_config)))
     sources = {}
 
-    def run(*arguments: str, source=None, data: str = "drive.mcap", network: str = "student", more=()) -> int:
-        sources[data] = source or sources.get(data) or fake_source(name=data)
+    def run(*arguments: str, source=None, data: str | None = "drive.mcap", network: str = "student", more=()) -> int:
+        if data is not None:
+            sources[data] = source or sources.get(data) or fake_source(name=data)
         sources.update({item.path.name: item for item in more})
         monkeypatch.setattr(train_verb, "open_source", lambda path, options: sources[path.name])
-        paths = ["--config", str(config), "--data", str(tmp_path / data), "--out", str(tmp_path / "run")]
-        return main(["train", network, *paths, *arguments])
+        paths = ["--config", str(config), "--out", str(tmp_path / "run")]
+        labelled = [] if data is None else ["--data", str(tmp_path / data)]
+        return main(["train", network, *paths, *labelled, *arguments])
 
     return run
 

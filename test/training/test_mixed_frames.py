@@ -33,6 +33,12 @@ def test_every_batch_of_four_is_alike_where_the_share_allows_it(fraction, expect
     assert {sum(kinds(frames, range(step * 4, step * 4 + 4))) for step in range(50)} == {expected}
 
 
+def test_without_labelled_frames_all_are_unlabelled():
+    frames = MixedFrames([], ["x", "y", "z"], 1.0)
+    assert sorted(frames[index_of_sample(frames, sample, 5)] for sample in range(6)) == ["x", "x", "y", "y", "z", "z"]
+    assert frames.kinds() == {"human": 0, "pseudo": 3}
+
+
 def test_a_decimal_share_is_exact():
     """0.29 is no binary number: 100 times it is just below 29, and the hundredth sample would come late."""
     assert np.flatnonzero(kinds(MixedFrames([0], [0], 0.1), range(40))).tolist() == [9, 19, 29, 39]

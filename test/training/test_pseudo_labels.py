@@ -179,7 +179,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("values", "message"),
         [
-            ({"unlabelled_fraction": 1.0}, r"unlabelled_fraction must be in \[0, 1\)"),
+            ({"unlabelled_fraction": 1.1}, r"unlabelled_fraction must be in \[0, 1\]"),
             ({"threshold": 0.0}, "threshold must be in"),
             ({"detection_weight": -1.0}, "detection_weight must be >= 0"),
             ({"ignore_threshold": 0.6}, r"at most the lowest threshold \(0.3\), got 0.6"),

@@ -113,6 +113,54 @@ class TestARun:
         assert "data.labelling_teacher: was" in capsys.readouterr().err
 
 
+class TestWithoutLabels:
+    """All samples come from recordings that the teacher labelled."""
+
+    def test_learns_from_the_teacher_alone(self, semi, write_config, tmp_path, capsys, caplog):
+        write_config(DistillationConfig(logit_cls_weight=1.0), unlabelled_fraction=1.0)
+        assert semi("--steps", "2", data=None) == 0
+        assert "3 frames to learn from, 0 to validate on" in capsys.readouterr().out and caplog.text == ""
+        (line,) = (json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open())
+        assert line["loss_cls"] == line["loss_box"] == 0 < line["loss_pseudo_cls"]
+        assert line["loss_logit_cls"] > 0 and line["loss_depth"] > 0
+        final = final_of(tmp_path / "run")
+        assert final.metadata["labels"]["frames"] == {"human": 0, "pseudo": 3}
+        assert all(value.isfinite().all() for value in final.state_dict.values())
+
+    def test_resumed_and_validated_on_labelled_frames(self, semi, write_config, fake_source, tmp_path, capsys):
+        write_config(unlabelled_fraction=1.0)
+        settings = ("--steps", "4", "--val-data", str(tmp_path / "watch.mcap"), "--cache", str(tmp_path / "cache"))
+        sources = {
+            "data": None,
+            "more": (fake_source(3, labelled=False, name="raw.mcap"), fake_source(name="watch.mcap")),
+        }
+        assert semi(*settings, **sources) == 0
+        whole = (tmp_path / "run").rename(tmp_path / "whole")
+        assert semi(*settings, "--stop-at", "1", **sources) == 0
+        assert semi(*settings, "--resume", **sources) == 0
+        a, b = (final_of(run).state_dict for run in (whole, tmp_path / "run"))
+        assert all(torch.equal(a[key], b[key]) for key in a)
+        assert "3 frames to learn from, 4 to validate on" in capsys.readouterr().out
+
+    def test_labelled_sources_where_none_are_learned_from_and_the_reverse(self, semi, write_config, raw, capsys):
+        assert semi("--steps", "1", data=None) == 1
+        assert "--data: expected labelled sources, got none; recordings without labels teach" in capsys.readouterr().err
+        write_config(unlabelled_fraction=1.0)
+        assert semi("--steps", "1") == 1
+        assert "unlabelled_fraction of" in (error := capsys.readouterr().err) and "is 1, so nothing would be" in error
+        assert raw.reads == 0
+
+    def test_guides_are_not_trained_without_labels(self, command, write_config, raw, tmp_path, capsys):
+        write_config(DistillationConfig(imd_weight=1.0), unlabelled_fraction=1.0)
+        words = ("--unlabelled", str(tmp_path / "raw.mcap"), "--steps", "1")
+        assert command(*words, data=None, more=(raw,), network="all") == 1
+        assert (
+            "--data: expected labelled sources for the teacher and the assistant to learn from, got none; or give "
+            "trained ones: --teacher CKPT --assistant CKPT" in capsys.readouterr().err
+        )
+        assert not (tmp_path / "run").exists()
+
+
 class TestBadInput:
     def test_a_class_that_the_teacher_is_never_sure_of(self, semi, write_config, caplog):
         write_config(thresholds=(ClassThreshold("Car", 0.9),))
