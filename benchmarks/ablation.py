@@ -25,10 +25,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from monotakd_ros.atomic import atomic_path
@@ -40,12 +41,16 @@ from monotakd_ros.evaluation.bootstrap import Resampling, ap_once
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
 from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, Cell, KittiScores
 from monotakd_ros.evaluation.repeated_runs import RowFigure, row_figures
+from monotakd_ros.network.checkpoint import STUDENT, load_checkpoint
+from monotakd_ros.network.precision import usable_amp
 from monotakd_ros.report.boxes_file import BOXES_NAME, read_boxes
 from monotakd_ros.shipped import checkpoint_path, recipe_path
 
 RECIPES = ("none", "direct", "imd", "cmrd", "paper")
 START = "start"
 """Row of the weights that the students start from (--init), as they are."""
+OWN_STARTS = ("assistant", "scratch")
+"""Values of --init that name no file."""
 GUIDES = ("teacher", "assistant")
 ALIGNING = "paper"
 """Recipe by which the teacher aligns the assistant; a teacher does not look at it."""
@@ -168,17 +173,14 @@ def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[R
     start = starts(arguments, weights["assistant"])
     runs = []
     if START in arguments.recipes:
-        if start is None or start == weights["assistant"]:
-            raise ConfigError(f"--recipes {START}: --init has to name a student's weights, got {arguments.init}")
         folder = arguments.out / "runs" / START
         take(start, folder)
         runs.append(Run(START, "student", folder, ()))
     for seed in arguments.seeds:
         for recipe in trained(arguments):
             settings = train_arguments(arguments, layers(arguments, recipe), arguments.steps, seed)
-            training = settings_of(arguments, recipe).training
-            asked = training.distillation
-            fraction = training.semi_supervised.unlabelled_fraction
+            asked = settings_of(arguments, recipe).training.distillation
+            fraction = unlabelled_fraction(arguments, recipe)
             unlabelled = fraction > 0
             if fraction < 1:
                 settings += ["--data", *map(str, arguments.data)]
@@ -192,16 +194,40 @@ def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[R
                 settings += ["--guide-cache", str(arguments.guide_cache)]
             name = run_name(recipe, seed)
             runs.append(Run(name, "student", arguments.out / "runs" / name, tuple(settings), start))
-    names = [run.name for run in runs]
+    return runs
+
+
+def check_rows(arguments: argparse.Namespace) -> None:
+    """Check, before anything is written, that every row has a name of its own and what it learns from.
+
+    Raises:
+        ConfigError: it has not.
+        CheckpointError: the row `start` is of no student.
+    """
+    names = [run_name(recipe, seed) for recipe in trained(arguments) for seed in arguments.seeds]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"--recipes, --seeds: two runs would be called {', '.join(twice)}: rename a recipe's file")
-    return runs
+    if START in arguments.recipes:
+        if arguments.init in OWN_STARTS:
+            raise ConfigError(f"--recipes {START}: --init has to name a student's weights, got {arguments.init}")
+        load_checkpoint(checkpoint_path(arguments.init), STUDENT)
+    fractions = [unlabelled_fraction(arguments, recipe) for recipe in trained(arguments)]
+    own_guides = [kind for kind in GUIDES if getattr(arguments, kind) is None]
+    if not arguments.data and (own_guides or min(fractions, default=1) < 1):
+        raise ConfigError("--data: expected labelled sources for the guides and rows that learn from them, got none")
+    if not arguments.unlabelled and max(fractions, default=0) > 0:
+        raise ConfigError("--unlabelled: expected recordings for the rows that learn from them, got none")
+
+
+def unlabelled_fraction(arguments: argparse.Namespace, recipe: str) -> float:
+    """Of a row's samples."""
+    return settings_of(arguments, recipe).training.semi_supervised.unlabelled_fraction
 
 
 def starts(arguments: argparse.Namespace, assistant: Path) -> Path | None:
     """Weights that the students start from; None: random ones."""
-    if arguments.init in ("assistant", "scratch"):
+    if arguments.init in OWN_STARTS:
         return {"assistant": assistant, "scratch": None}[arguments.init]
     return checkpoint_path(arguments.init)
 
@@ -224,7 +250,10 @@ def layers(arguments: argparse.Namespace, recipe: str) -> list[str]:
 
 
 def settings_of(arguments: argparse.Namespace, recipe: str) -> Config:
-    return load_config(arguments.config, *map(recipe_path, layers(arguments, recipe)))
+    """In the precision that the device computes in."""
+    config = load_config(arguments.config, *map(recipe_path, layers(arguments, recipe)))
+    amp = usable_amp(config.training.amp, torch.device(arguments.device))
+    return replace(config, training=replace(config.training, amp=amp))
 
 
 def train_arguments(arguments: argparse.Namespace, recipes: Sequence[str], steps: int | None, seed: int) -> list[str]:
@@ -244,10 +273,12 @@ def plan(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything that decides the figures, as plain values."""
     recipes = {name: to_dict(settings_of(arguments, name)) for name in trained(arguments)}
     given = {kind: _checksum(getattr(arguments, kind)) for kind in GUIDES}
-    data = {
+    data: dict[str, Any] = {
         key: [str(path) for path in getattr(arguments, key)] for key in ("data", "unlabelled", "val_data", "test_data")
     }
     steps = {"steps": arguments.steps, "guide_steps": arguments.guide_steps}
+    if START in arguments.recipes:
+        data["start"] = _checksum(checkpoint_path(arguments.init))
     return {"recipes": recipes, "guides": given, "init": arguments.init, **data, **steps}
 
 
@@ -439,6 +470,7 @@ def main() -> None:
         signal.signal(stop, signal.default_int_handler)
     children = Children(arguments.threads)
     try:
+        check_rows(arguments)
         check_plan(arguments.out, plan(arguments))
         guides = guide_runs(arguments)
         students = student_runs(arguments, guides)

@@ -46,6 +46,8 @@ def main() -> None:
     options = parser.parse_args()
     full = Detector.from_checkpoint(options.checkpoint, options.device)
     half = Detector.from_checkpoint(options.checkpoint, options.device, options.amp)
+    if half.amp != options.amp:
+        parser.error(f"this device has no {options.amp} to compare with")
     rows = []
     for path in options.sources:
         for frame in islice(open_source(path).frames(), options.frames):

@@ -29,6 +29,7 @@ from monotakd_ros.geometry.camera import CameraModel
 from monotakd_ros.geometry.transforms import nominal_cam_T_lidar
 from monotakd_ros.network.checkpoint import ASSISTANT, TEACHER, build_network
 from monotakd_ros.network.made_up_batch import made_up_cloud
+from monotakd_ros.network.precision import usable_amp
 from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.guides import Guides
@@ -144,14 +145,15 @@ def main() -> None:
     parser.add_argument("--recipe", action="append", default=[], help="as of monotakd train")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--amp", choices=("off", "bf16"))
+    parser.add_argument("--amp", choices=("off", "bf16"), help="bf16 also where it is emulated (default: the config's)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--guide-cache", action="store_true", help="read what the guides give from a filled cache")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
-    changes = {"batch_size": arguments.batch_size, "amp": arguments.amp}
+    amp = arguments.amp or usable_amp(config.training.amp, torch.device(arguments.device))
+    changes = {"batch_size": arguments.batch_size, "amp": amp}
     changes = {name: value for name, value in changes.items() if value is not None}
     config = replace(config, training=replace(config.training, **changes))
     frames = [made_up_frame(config, index) for index in range(16)]

@@ -544,8 +544,8 @@ class TrainingConfig:
     grad_clip_norm: float = 10.0
     ema_decay: float = 0.999
     amp: Amp = "off"
-    """Half precision of forward and backward passes. bf16 on a CPU that has no instructions for it is float32, with a
-    warning (`network.precision.usable_amp`)."""
+    """Half precision of forward and backward passes. For bf16 on a CPU that has no instructions for it `monotakd train`
+    takes float32, with a warning (`network.precision.usable_amp`)."""
     activation_checkpointing: bool = False
     """Keep only the inputs of the heavy parts and compute these again going backward: less memory, more time."""
     seed: int = 0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,7 +87,7 @@ class TestRuns:
 
     def test_a_start_that_is_scored_as_it_is_and_rows_without_labels(self, ablation, arguments, tmp_path):
         weights = tmp_path / "mine.pt"
-        weights.touch()
+        weights.write_bytes(b"one")
         rows = ("start", "none+unlabelled_only", "paper+unlabelled")
         given = arguments("--recipes", *rows, "--unlabelled", "u", "--seeds", "0", "1", "--init", str(weights))
         start, *runs = ablation.student_runs(given, ablation.guide_runs(given))
@@ -95,15 +96,44 @@ class TestRuns:
         assert [run.name for run in runs] == [f"{row}-{seed}" for seed in (0, 1) for row in rows[1:]]
         assert all(run.init == weights and "--unlabelled" in run.arguments for run in runs)
         assert [("--data" in run.arguments) for run in runs] == [False, True] * 2
-        assert ablation.run_name("start", 0) == ablation.run_name("start", 1) and set(
-            ablation.plan(given)["recipes"]
-        ) == {*rows[1:]}
+        assert ablation.run_name("start", 0) == ablation.run_name("start", 1)
+        plan = ablation.plan(given)
+        assert set(plan["recipes"]) == {*rows[1:]}
+        weights.write_bytes(b"two")
+        with pytest.raises(ConfigError, match=r"holds runs of other settings \(start\)"):
+            ablation.check_plan(tmp_path, plan)
+            ablation.check_plan(tmp_path, ablation.plan(given))
 
-    @pytest.mark.parametrize("init", ["assistant", "scratch"])
-    def test_a_start_that_is_no_students(self, ablation, arguments, init):
-        given = arguments("--recipes", "start", "none", "--init", init)
-        with pytest.raises(ConfigError, match=f"--recipes start: --init has to name a student's weights, got {init}"):
-            ablation.student_runs(given, ablation.guide_runs(given))
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--init", "assistant"), "--recipes start: --init has to name a student's weights, got assistant"),
+            (("--init", "scratch"), "--recipes start: --init has to name a student's weights, got scratch"),
+            (("--init", "assistant_small"), "expected student weights, got assistant weights"),
+            (("--init", "monotakd_small"), "--unlabelled: expected recordings for the rows that learn from them"),
+            (("--init", "monotakd_smal"), "no weights of that name are shipped"),
+        ],
+    )
+    def test_what_is_missing_is_said_before_anything_is_written(
+        self, ablation, arguments, tmp_path, monkeypatch, words, message
+    ):
+        given = arguments("--recipes", "start", "none+unlabelled", *words)
+        monkeypatch.setattr(ablation, "parser", lambda: SimpleNamespace(parse_args=lambda: given))
+        with pytest.raises(SystemExit, match=message):
+            ablation.main()
+        assert not (tmp_path / "out").exists()
+
+    def test_labelled_sources_may_be_left_out_where_nothing_learns_from_them(self, ablation, arguments, tmp_path):
+        ready = ("--teacher", "teacher_small", "--assistant", "assistant_small", "--unlabelled", "u")
+        rows = {"none+unlabelled_only": ready, "none": ready, "paper+unlabelled_only": ready[4:]}
+        for row, words in rows.items():
+            given = arguments("--recipes", row, *words)
+            given.data = []
+            if row == "none+unlabelled_only":
+                ablation.check_rows(given)
+                continue
+            with pytest.raises(ConfigError, match="--data: expected labelled sources for the guides and rows"):
+                ablation.check_rows(given)
 
     def test_two_runs_of_one_name_are_refused(self, ablation, arguments, tmp_path):
         recipe = tmp_path / "direct.yaml"
@@ -111,7 +141,7 @@ class TestRuns:
         for words in (("--recipes", "none", "direct", str(recipe)), ("--recipes", "none", "--seeds", "1", "1")):
             given = arguments(*words)
             with pytest.raises(ConfigError, match=r"two runs would be called (direct-0, direct-1, direct-2|none-1)"):
-                ablation.student_runs(given, ablation.guide_runs(given))
+                ablation.check_rows(given)
 
     def test_a_given_guide_that_moved_is_found_again(self, ablation, arguments, tmp_path):
         old, new = tmp_path / "old.pt", tmp_path / "new.pt"

@@ -23,6 +23,7 @@ from monotakd_ros.cli.source_arguments import add_source_arguments, source_optio
 from monotakd_ros.cli.unlabelled_sources import (
     TeacherLabelled,
     add_unlabelled_arguments,
+    check_labelled,
     check_labelling_teacher,
     check_unlabelled,
     label_recordings,
@@ -125,7 +126,7 @@ def add_parser(subparsers: Any) -> None:
             epilog=EPILOG.format(network=network, guided=GUIDED_EXAMPLE if network == STUDENT else ""),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        _add_arguments(one, needs_labels=network != STUDENT)
+        _add_arguments(one, "--recipe unlabelled_only" if network == STUDENT else None)
         _add_guide_arguments(one, network)
         if network == STUDENT:
             add_unlabelled_arguments(one)
@@ -139,7 +140,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=train_all.EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_arguments(every, needs_labels=False)
+    _add_arguments(every, "--recipe unlabelled_only and guides that are given")
     add_unlabelled_arguments(every)
     train_all.add_arguments(every)
     _add_guide_cache(every)
@@ -151,7 +152,7 @@ def run_all(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.init is not None:
         raise ConfigError(INIT_AND_RESUME)
     config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
-    check_unlabelled(arguments, config)  # before a teacher is trained for them
+    check_unlabelled(arguments, config)  # before a teacher is trained for it
     with _together(arguments.device) as processes:
         if processes.first:
             train_all.check_place(arguments)
@@ -175,7 +176,7 @@ def _add_guide_cache(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guide-cache", type=Path, metavar="DIR", help=text)
 
 
-def _add_arguments(parser: argparse.ArgumentParser, needs_labels: bool) -> None:
+def _add_arguments(parser: argparse.ArgumentParser, labels_not_needed_with: str | None) -> None:
     add = parser.add_argument
     add("--config", type=Path, required=True, help="YAML file with the network and training settings")
     add(
@@ -187,15 +188,15 @@ def _add_arguments(parser: argparse.ArgumentParser, needs_labels: bool) -> None:
         "(none, direct, imd, cmrd, logit, paper, released_code, released_history; "
         "unlabelled, unlabelled_only, refine and foreground go over one of them)",
     )
-    some = "" if needs_labels else " (none with --recipe unlabelled_only)"
+    exception = "" if labels_not_needed_with is None else f" (none with {labels_not_needed_with})"
     add(
         "--data",
         type=Path,
         nargs="+",
         default=[],
-        required=needs_labels,
+        required=labels_not_needed_with is None,
         metavar="SOURCE",
-        help=f"labelled sources to learn from{some}",
+        help=f"labelled sources to learn from{exception}",
     )
     add("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     add("--val-data", type=Path, nargs="+", default=[], metavar="SOURCE", help="labelled sources to validate on")
@@ -246,6 +247,7 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
         raise ConfigError(f"{arguments.config}: no `teacher` section, so there is no teacher to train")
     if arguments.init is not None:  # before hours of reading
         start_from(build_network(arguments.network, config), arguments.network, arguments.init)
+    check_labelled(arguments, config, [arguments.network])
     if arguments.network == STUDENT:
         check_unlabelled(arguments, config)
     if arguments.unlabelled:

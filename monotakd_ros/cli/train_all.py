@@ -9,7 +9,7 @@ from pathlib import Path
 
 from monotakd_ros.atomic import output_errors
 from monotakd_ros.cli.argument_types import positive_int, weights_file
-from monotakd_ros.cli.unlabelled_sources import check_labelling_teacher
+from monotakd_ros.cli.unlabelled_sources import check_labelled, check_labelling_teacher
 from monotakd_ros.config import Config
 from monotakd_ros.errors import ConfigError, OutputError
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network, load_checkpoint
@@ -114,14 +114,10 @@ def check_given(arguments: argparse.Namespace, config: Config) -> None:
 
     Raises:
         CheckpointError: given weights are unreadable, or not such as the stage needs.
-        ConfigError: a guides' cache for frames that never come back; a guide to be trained without labels.
+        ConfigError: labelled sources that are missing, or of use to no stage; a guides' cache for frames that never
+            come back.
     """
-    untaught = [stage.network for stage in stages(arguments, config) if stage.network != STUDENT]
-    if untaught and not arguments.data:
-        raise ConfigError(
-            f"--data: expected labelled sources for the {' and the '.join(untaught)} to learn from, got none; or give "
-            f"trained ones: {' '.join(f'--{kind} CKPT' for kind in untaught)}"
-        )
+    check_labelled(arguments, config, [stage.network for stage in stages(arguments, config)])
     asked = [asking_weights(stage.network, config) for stage in stages(arguments, config)]
     taught = {kind: any(weights.get(kind) for weights in asked) for kind in (TEACHER, ASSISTANT)}
     if arguments.guide_cache is not None and any(taught.values()):
@@ -163,14 +159,15 @@ def run_stages(
     plan = list(stages(arguments, config))
     for number, stage in enumerate(plan, start=1):
         say(f"== {stage.network} ({number} of {len(plan)}): {stage.out}")
-        train(stage_arguments(arguments, stage))
+        train(stage_arguments(arguments, config, stage))
         if not (stage.out / FINAL_FILE).is_file():  # --stop-at
             break
     return 0
 
 
-def stage_arguments(arguments: argparse.Namespace, stage: Stage) -> argparse.Namespace:
+def stage_arguments(arguments: argparse.Namespace, config: Config, stage: Stage) -> argparse.Namespace:
     """The command line of one stage: a run that was begun goes on, what was left before its first state is replaced."""
+    labels_are_for_guides = config.training.semi_supervised.unlabelled_fraction == 1
     begun = arguments.resume and (stage.out / STATE_FILE).is_file()
     own = {
         "network": stage.network,
@@ -182,6 +179,7 @@ def stage_arguments(arguments: argparse.Namespace, stage: Stage) -> argparse.Nam
         "steps": arguments.steps if stage.network == STUDENT else arguments.guide_steps or arguments.steps,
         TEACHER: stage.guides.get(TEACHER),
         ASSISTANT: stage.guides.get(ASSISTANT),
+        "data": [] if stage.network == STUDENT and labels_are_for_guides else arguments.data,
         "unlabelled": arguments.unlabelled if stage.network == STUDENT else [],
     }
     return argparse.Namespace(**vars(arguments) | own)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from monotakd_ros.config import Config
 from monotakd_ros.errors import ConfigError
+from monotakd_ros.network.checkpoint import STUDENT
 from monotakd_ros.provenance import CheckpointName
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame
 from monotakd_ros.training.mixed_frames import MixedFrames
@@ -77,26 +78,17 @@ def add_unlabelled_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_unlabelled(arguments: argparse.Namespace, config: Config) -> None:
-    """Check, before anything is read, that config and arguments agree on labelled and unlabelled recordings.
+    """Check, before anything is read, that config and arguments agree on unlabelled recordings.
 
     Raises:
-        ConfigError: only one of config and arguments asks for either, or a source is used twice.
+        ConfigError: only one of config and arguments asks for them, or a source is used twice.
     """
     fraction = config.training.semi_supervised.unlabelled_fraction
-    if fraction < 1 and not arguments.data:
-        raise ConfigError(
-            "--data: expected labelled sources, got none; recordings without labels teach alone with --recipe "
-            "unlabelled_only and --unlabelled"
-        )
-    if fraction == 1 and arguments.data:
-        raise ConfigError(
-            f"--data: training.semi_supervised.unlabelled_fraction of {arguments.config} is 1, so nothing would be "
-            "learned from these sources: leave them out, or take --recipe unlabelled"
-        )
     if fraction > 0 and not arguments.unlabelled:
+        recipe = "unlabelled_only" if fraction == 1 else "unlabelled"
         raise ConfigError(
             f"{arguments.config}: training.semi_supervised.unlabelled_fraction is {fraction}: give the recordings "
-            "(--unlabelled), or set it to 0 (leave out --recipe unlabelled)"
+            f"(--unlabelled), or set it to 0 (leave out --recipe {recipe})"
         )
     if not arguments.unlabelled:
         return
@@ -108,6 +100,35 @@ def check_unlabelled(arguments: argparse.Namespace, config: Config) -> None:
     _check_apart(arguments.unlabelled, arguments.data, "--data")
     _check_apart(arguments.unlabelled, arguments.val_data, "--val-data")
     _check_distinct(arguments.unlabelled)
+
+
+def check_labelled(arguments: argparse.Namespace, config: Config, learners: Sequence[str]) -> None:
+    """Check, before anything is read, that labelled sources are there if, and only if, something learns from them.
+
+    Args:
+        arguments: of the command line.
+        config: of the run.
+        learners: the networks that will be trained.
+
+    Raises:
+        ConfigError: they are missing, or would be given for nothing.
+    """
+    alone = config.training.semi_supervised.unlabelled_fraction == 1
+    wanting = [kind for kind in learners if kind != STUDENT or not alone]
+    if wanting and not arguments.data:
+        way_out = (
+            "recordings without labels teach a student alone with --recipe unlabelled_only and --unlabelled"
+            if STUDENT in wanting
+            else f"or give trained ones: {' '.join(f'--{kind} CKPT' for kind in wanting)}"
+        )
+        raise ConfigError(
+            f"--data: expected labelled sources for the {' and the '.join(wanting)} to learn from, got none; {way_out}"
+        )
+    if arguments.data and not wanting:
+        raise ConfigError(
+            f"--data: training.semi_supervised.unlabelled_fraction of {arguments.config} is 1, so nothing would be "
+            "learned from these sources: leave them out, or take --recipe unlabelled"
+        )
 
 
 def check_labelling_teacher(teacher: Path | None, config: Config) -> None:

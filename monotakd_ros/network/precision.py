@@ -54,7 +54,7 @@ def usable_amp(amp: Amp, device: torch.device, setting: str = "amp") -> Amp:
 
 
 def cpu_computes_bf16() -> bool:
-    """Whether bf16 is no slower than float32: False for x86 without AVX-512, for others as far as is known."""
+    """Whether bf16 is no slower than float32: not so on x86 without AVX-512; of other kinds nothing is known: True."""
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")
     return not is_x86 or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 

@@ -355,7 +355,8 @@ class TrainingRun:
         self.network.load_state_dict(state["network"])
         self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty of a run in another precision than fp16
+            self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.best_score = state["best_score"]
         self.validation = dict(state["validation"])

@@ -87,7 +87,7 @@ def _kept_for_backward(kind: str, network: nn.Module, config: Config) -> int:
         return tensor
 
     batch = make_batch(config)
-    amp = "bf16" if config.training.amp == "fp16" else config.training.amp  # of the same size, and CPUs have it
+    amp = "bf16" if config.training.amp == "fp16" else config.training.amp  # of the same size; CPUs have it, if slowly
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), autocast(amp, torch.device("cpu")):
         output = network(batch, **asked_of_forward(kind, config.training.distillation))
     assert output.bev.requires_grad, "a forward pass in training"

@@ -23,11 +23,14 @@ def labelled_terms(output: DetectionOutput, batch: TrainingBatch, config: Traini
     """The detection terms of a batch, by who labelled.
 
     A kind counts by its share of the batch's frames, a teacher's labels times `detection_weight`: a frame weighs the
-    same whichever way it came. Without frames that a teacher labelled these are `losses.detection_terms`.
+    same whichever way it came. Without frames that a teacher labelled these are `losses.detection_terms`; a run without
+    others has no terms for them.
     """
     if batch.pseudo is None:
         return detection_terms(output, batch.anchors, config.loss)
-    terms = _scaled(_terms_of(output, batch, ~batch.pseudo, config), _share(~batch.pseudo))
+    terms = {}
+    if config.semi_supervised.unlabelled_fraction < 1:
+        terms |= _scaled(_terms_of(output, batch, ~batch.pseudo, config), _share(~batch.pseudo))
     weight = config.semi_supervised.detection_weight
     if weight:
         found = _scaled(_terms_of(output, batch, batch.pseudo, config), weight * _share(batch.pseudo))

@@ -271,6 +271,13 @@ class TestResume:
         assert train_network("student", full, training_frames, [], tmp_path, RunOptions(resume=True)).step == 2
         assert "precision changes from bf16 to off" in caplog.text
 
+    def test_may_go_on_in_fp16(self, tiny_config, training_frames, tmp_path, monkeypatch):
+        config = with_training(tiny_config, steps=2)
+        train_network("student", config, training_frames, [], tmp_path, RunOptions(stop_at=1))
+        scaler = ParticularScaler(loop._grad_scaler(False))
+        monkeypatch.setattr(loop, "_grad_scaler", lambda enabled: scaler)
+        assert train_network("student", config, training_frames, [], tmp_path, RunOptions(resume=True)).step == 2
+
     def test_nothing_to_resume(self, tiny_config, training_frames, tmp_path):
         with pytest.raises(TrainingError, match="nothing to resume"):
             train_network("student", tiny_config, training_frames, [], tmp_path, RunOptions(resume=True))
@@ -358,6 +365,19 @@ class TestStart:
     def test_fp16_needs_cuda(self, tiny_config, training_frames, tmp_path):
         with pytest.raises(ConfigError, match="fp16 needs a CUDA device"):
             train_network("student", with_training(tiny_config, amp="fp16"), training_frames, [], tmp_path)
+
+
+class ParticularScaler:
+    """As fp16's, which takes no state of one that was off; otherwise off."""
+
+    def __init__(self, off):
+        self.off = off
+
+    def __getattr__(self, name):
+        return getattr(self.off, name)
+
+    def load_state_dict(self, state):
+        assert state, "torch: the source state dict is empty"
 
 
 class SinkingScaler:

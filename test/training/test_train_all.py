@@ -13,7 +13,7 @@ import yaml
 import monotakd_ros.cli.train as train_verb
 from monotakd_ros.cli import train_all
 from monotakd_ros.cli.main import main
-from monotakd_ros.config import Config, DistillationConfig, ResidualConfig
+from monotakd_ros.config import Config, DistillationConfig, ResidualConfig, SemiSupervisedConfig, TrainingConfig
 from monotakd_ros.config_file import load_config, to_dict
 from monotakd_ros.errors import ConfigError
 from monotakd_ros.network.checkpoint import load_checkpoint
@@ -81,9 +81,17 @@ class TestStages:
         assert given == [stage("teacher"), stage("student", {"teacher": T})]
 
     def test_only_the_student_is_given_the_unlabelled_recordings(self):
-        arguments = argparse.Namespace(cache=None, out=OUT, resume=False, steps=1, guide_steps=1, unlabelled=["raw"])
-        given = [train_all.stage_arguments(arguments, stage(kind)).unlabelled for kind in ("teacher", "student")]
-        assert given == [[], ["raw"]]
+        assert [item.unlabelled for item in self.given(Config("any"))] == [[], ["raw"]]
+
+    @pytest.mark.parametrize(("fraction", "expected"), [(0.75, ["drive"]), (1.0, [])])
+    def test_a_student_of_unlabelled_recordings_alone_leaves_the_labelled_ones_to_its_guides(self, fraction, expected):
+        config = replace(Config("any"), training=TrainingConfig(semi_supervised=SemiSupervisedConfig(fraction)))
+        assert [item.data for item in self.given(config)] == [["drive"], expected]
+
+    def given(self, config: Config) -> list[argparse.Namespace]:
+        words = {"cache": None, "out": OUT, "resume": False, "steps": 1, "guide_steps": 1}
+        arguments = argparse.Namespace(**words, data=["drive"], unlabelled=["raw"])
+        return [train_all.stage_arguments(arguments, config, stage(kind)) for kind in ("teacher", "student")]
 
     def test_a_config_without_teacher(self, repository):
         config = load_config(repository / "config" / "student_small.yaml", recipe_path("direct"))
@@ -94,10 +102,13 @@ class TestStages:
 @pytest.mark.parametrize(("given", "guides"), [({}, None), ({"steps": 7}, 7), ({"steps": 7, "guide_steps": 3}, 3)])
 def test_guides_take_as_many_steps_as_the_student_unless_told_otherwise(tmp_path, given, guides):
     arguments = argparse.Namespace(
-        **{"resume": False, "cache": None, "out": tmp_path, "unlabelled": [], "steps": None, "guide_steps": None}
+        **{"resume": False, "cache": None, "out": tmp_path, "steps": None, "guide_steps": None}
+        | {"data": [], "unlabelled": []}
         | given
     )
-    steps = {kind: train_all.stage_arguments(arguments, stage(kind)).steps for kind in ("teacher", "student")}
+    steps = {
+        kind: train_all.stage_arguments(arguments, Config("any"), stage(kind)).steps for kind in ("teacher", "student")
+    }
     assert steps == {"teacher": guides, "student": given.get("steps")}
 
 

@@ -121,7 +121,7 @@ class TestWithoutLabels:
         assert semi("--steps", "2", data=None) == 0
         assert "3 frames to learn from, 0 to validate on" in capsys.readouterr().out and caplog.text == ""
         (line,) = (json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open())
-        assert line["loss_cls"] == line["loss_box"] == 0 < line["loss_pseudo_cls"]
+        assert "loss_cls" not in line and "loss_box" not in line and line["loss_pseudo_cls"] > 0
         assert line["loss_logit_cls"] > 0 and line["loss_depth"] > 0
         final = final_of(tmp_path / "run")
         assert final.metadata["labels"]["frames"] == {"human": 0, "pseudo": 3}
@@ -144,11 +144,26 @@ class TestWithoutLabels:
 
     def test_labelled_sources_where_none_are_learned_from_and_the_reverse(self, semi, write_config, raw, capsys):
         assert semi("--steps", "1", data=None) == 1
-        assert "--data: expected labelled sources, got none; recordings without labels teach" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert "--data: expected labelled sources for the student to learn from, got none; recordings without" in error
         write_config(unlabelled_fraction=1.0)
         assert semi("--steps", "1") == 1
         assert "unlabelled_fraction of" in (error := capsys.readouterr().err) and "is 1, so nothing would be" in error
         assert raw.reads == 0
+
+    def test_all_stages_with_labels_for_the_teacher_alone_or_with_none_at_all(
+        self, command, write_config, save_teacher, raw, tmp_path, capsys
+    ):
+        config = write_config(DistillationConfig(logit_cls_weight=1.0), unlabelled_fraction=1.0)
+        words = ("--unlabelled", str(tmp_path / "raw.mcap"), "--steps", "1")
+        assert command(*words, network="all", more=(raw,)) == 0
+        kinds = [load_checkpoint(tmp_path / "run" / kind / "final.pt").metadata for kind in ("teacher", "student")]
+        assert [kind["sources"] for kind in kinds] == [["drive.mcap"], []]
+        assert kinds[1]["labels"]["frames"] == {"human": 0, "pseudo": 3}
+        ready = ("--teacher", str(save_teacher(config)), "--overwrite")
+        assert command(*words, *ready, network="all", more=(raw,)) == 1
+        assert "is 1, so nothing would be learned from these sources" in capsys.readouterr().err
+        assert command(*words, *ready, network="all", data=None, more=(raw,)) == 0
 
     def test_guides_are_not_trained_without_labels(self, command, write_config, raw, tmp_path, capsys):
         write_config(DistillationConfig(imd_weight=1.0), unlabelled_fraction=1.0)
