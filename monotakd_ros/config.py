@@ -45,7 +45,8 @@ class InputConfig:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     camera_height_m: float = 1.65
-    """Height above the road that training saw; used to place the virtual lidar frame of a camera without one."""
+    """Height above the road that training saw, and training fills in, for a lidar frame 1.73 m above it; used to place
+    the virtual lidar frame of a camera without one."""
     trained_scale: tuple[float, float] | None = None
     """Smallest and largest image scale (network focal / camera focal) that training saw; training fills it in."""
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ from monotakd_ros.config_file import load_config
 from monotakd_ros.data.source import open_source
 from monotakd_ros.detector import resolve_device
 from monotakd_ros.errors import ConfigError, TrainingError
+from monotakd_ros.geometry.transforms import camera_height_m
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network
 from monotakd_ros.network.inherit import start_from
 from monotakd_ros.network.precision import usable_amp
@@ -275,7 +277,7 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
         train_frames = found.mixed_with(train_frames, config.training.semi_supervised.unlabelled_fraction)
         data |= found.data()
         labels = found.metadata(train_frames)
-    config = with_trained_scale(config, [*caches, *unlabelled])
+    config = with_trained_camera(config, [*caches, *unlabelled])
     options = RunOptions(
         device=processes.device,
         resume=arguments.resume,
@@ -419,15 +421,19 @@ def check_gaps(
         _log.warning("%s of %s frames have no LiDAR points in the image%s", frames - with_points, frames, consequence)
 
 
-def with_trained_scale(config: Config, caches: Sequence[FrameCache]) -> Config:
-    """The config that tells, in the checkpoint, by how much images were scaled in training."""
+def with_trained_camera(config: Config, caches: Sequence[FrameCache]) -> Config:
+    """The config that tells, in the checkpoint, how high cameras hung in training and by how much images were scaled.
+
+    The height is the median over the sources, each by its first frame, to the centimetre.
+    """
     settings = config.student.input
-    if settings.focal_px is None:
-        return config
-    focal_px = [value for cache in caches for value in cache.report.focal_px]
-    scale = (settings.focal_px / max(focal_px), settings.focal_px / min(focal_px))
-    student = replace(config.student, input=replace(settings, trained_scale=scale))
-    return replace(config, student=student)
+    heights_m = [camera_height_m(cache[0].prepared.cam_T_lidar) for cache in caches]
+    settings = replace(settings, camera_height_m=round(median(heights_m), 2))
+    if settings.focal_px is not None:
+        focal_px = [value for cache in caches for value in cache.report.focal_px]
+        scale = (settings.focal_px / max(focal_px), settings.focal_px / min(focal_px))
+        settings = replace(settings, trained_scale=scale)
+    return replace(config, student=replace(config.student, input=settings))
 
 
 class ProgressBar:

@@ -23,6 +23,7 @@ from monotakd_ros.geometry.camera import CameraModel, pixel_scale_shift
 from monotakd_ros.geometry.transforms import (
     LIDAR_HEIGHT_M,
     LIDAR_TO_OPTICAL_ROTATION,
+    camera_height_m,
     invert_transform,
     nominal_cam_T_lidar,
     transform_points,
@@ -36,6 +37,9 @@ NEIGHBOUR_CLASSES = {"Van": "Car", "Person_sitting": "Pedestrian"}
 
 MAX_MOUNT_TILT_DEG = 15.0
 """A recorded LiDAR whose x axis is further than this from the viewing direction is replaced by a virtual one."""
+
+MOUNT_HEIGHT_TOLERANCE_M = 0.2
+"""Difference between a camera's height and the one in training from which it is said; an eighth of KITTI's."""
 
 SCALE_TOLERANCE = 1.25
 """How far beyond the trained range an image may be scaled without a note."""
@@ -158,10 +162,20 @@ def network_extrinsic(frame: Frame, config: InputConfig) -> tuple[np.ndarray, tu
     tilt_rotation = LIDAR_TO_OPTICAL_ROTATION.T @ frame.cam_T_lidar[:3, :3]
     tilt_deg = float(np.degrees(np.arccos(np.clip((np.trace(tilt_rotation) - 1) / 2, -1, 1))))
     if tilt_deg <= MAX_MOUNT_TILT_DEG:
-        return frame.cam_T_lidar, ()
+        return frame.cam_T_lidar, _height_notes(frame.cam_T_lidar, config)
     return virtual, (
         f"the LiDAR's axes are turned by {tilt_deg:.0f} degrees against the camera's (training: at most "
         f"{MAX_MOUNT_TILT_DEG:.0f}): detecting in a virtual lidar frame above the camera",
+    )
+
+
+def _height_notes(cam_T_lidar: np.ndarray, config: InputConfig) -> tuple[str, ...]:
+    height_m = camera_height_m(cam_T_lidar)
+    if abs(height_m - config.camera_height_m) <= MOUNT_HEIGHT_TOLERANCE_M:
+        return ()
+    return (
+        f"the camera is {height_m - LIDAR_HEIGHT_M:+.1f} m above the LiDAR, {height_m:.1f} m above the road where that "
+        f"is at {LIDAR_HEIGHT_M} m; training saw {config.camera_height_m:g} m: without LiDAR distances are misjudged",
     )
 
 

@@ -81,6 +81,12 @@ def rotation_about_z(angle: float) -> np.ndarray:
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
+def camera_height_m(cam_T_lidar: np.ndarray) -> float:
+    """Height of a camera above the road, m, for an extrinsic (4, 4) of a lidar frame 1.73 m above it, z up."""
+    rotation, translation = cam_T_lidar[:3, :3], cam_T_lidar[:3, 3]
+    return LIDAR_HEIGHT_M + float(-(rotation.T @ translation)[2])
+
+
 def nominal_cam_T_lidar(camera_height_above_lidar_m: float = -0.08, forward_m: float = 0.27) -> np.ndarray:
     """A (4, 4) stand-in extrinsic for a camera without a LiDAR: axes permuted, no tilt.
 

@@ -6,11 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monotakd_ros.config import InputConfig
-from monotakd_ros.data.preprocess import collate, image_map, prepare
+from monotakd_ros.data.preprocess import collate, frame_notes, image_map, prepare
 from monotakd_ros.errors import FrameError
 from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
-from monotakd_ros.geometry.transforms import make_transform, nominal_cam_T_lidar, rotation_about_z, transform_points
+from monotakd_ros.geometry.transforms import (
+    LIDAR_HEIGHT_M,
+    make_transform,
+    nominal_cam_T_lidar,
+    rotation_about_z,
+    transform_points,
+)
 
 NETWORK = InputConfig(width=320, height=96, focal_px=180.0, center_px=(156.0, 43.0), trained_scale=(0.25, 1.0))
 CLASSES = ("Car", "Pedestrian", "Cyclist")
@@ -108,6 +114,14 @@ def test_turned_lidar_is_replaced_and_labels_follow():
     after = transform_points(prepared.cam_T_lidar, prepared.boxes_lidar[:, :3].astype(float))
     np.testing.assert_allclose(before, after, atol=1e-5)
     assert prepared.boxes_lidar[0, 6] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("height_m", "noted"), [(1.65, False), (1.8, False), (1.3, True), (2.2, True)])
+def test_a_camera_at_another_height_than_in_training_is_noted(height_m, noted):
+    frame = make_frame(cam_T_lidar=nominal_cam_T_lidar(height_m - LIDAR_HEIGHT_M))
+    assert any("training saw 1.65 m: without LiDAR" in note for note in frame_notes(frame, NETWORK)) == noted
+    trained_there = dataclasses.replace(NETWORK, camera_height_m=height_m)
+    assert not any("m above the road" in note for note in frame_notes(frame, trained_there))
 
 
 def test_label_classes_neighbours_and_strangers():

@@ -13,6 +13,7 @@ import yaml
 from monotakd_ros.cli.main import main
 from monotakd_ros.config import DistillationConfig, ResidualConfig
 from monotakd_ros.config_file import to_dict
+from monotakd_ros.geometry.transforms import LIDAR_HEIGHT_M, nominal_cam_T_lidar
 from monotakd_ros.network.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -187,6 +188,13 @@ class TestTrainStudent:
         scale = tiny_config.student.input.focal_px / training_frames[0].camera.fx
         checkpoint = load_checkpoint(tmp_path / "run" / "final.pt")
         assert checkpoint.config.student.input.trained_scale == pytest.approx((scale, scale))
+
+    def test_the_checkpoint_tells_how_high_the_camera_hung(self, command, fake_source, tmp_path):
+        source = fake_source()
+        higher = nominal_cam_T_lidar(2.2 - LIDAR_HEIGHT_M)
+        source.items = [replace(item, cam_T_lidar=higher) for item in source.items]
+        assert command("--steps", "1", source=source) == 0
+        assert load_checkpoint(tmp_path / "run" / "final.pt").config.student.input.camera_height_m == 2.2
 
     def test_validation_fraction_is_held_back_from_the_end(self, command, tmp_path, fake_source, capsys):
         assert command("--steps", "1", source=fake_source(10)) == 0
