@@ -31,7 +31,7 @@ def check_amp(amp: str, device: torch.device, setting: str = "amp") -> None:
 def usable_amp(amp: Amp, device: torch.device, setting: str = "amp") -> Amp:
     """The precision to compute in: the one asked for, but float32 instead of bf16 on a CPU that only emulates bf16.
 
-    An emulated bf16 convolution takes about ten times as long as the same in float32, which is also the more exact.
+    An emulated bf16 convolution takes ten times as long as the same in float32, which is also the more exact.
 
     Args:
         amp: asked for.
