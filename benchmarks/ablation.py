@@ -179,8 +179,9 @@ def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[R
     for seed in arguments.seeds:
         for recipe in trained(arguments):
             settings = train_arguments(arguments, layers(arguments, recipe), arguments.steps, seed)
-            asked = settings_of(arguments, recipe).training.distillation
-            fraction = unlabelled_fraction(arguments, recipe)
+            training = settings_of(arguments, recipe).training
+            asked = training.distillation
+            fraction = training.semi_supervised.unlabelled_fraction
             unlabelled = fraction > 0
             if fraction < 1:
                 settings += ["--data", *map(str, arguments.data)]
@@ -212,17 +213,13 @@ def check_rows(arguments: argparse.Namespace) -> None:
         if arguments.init in OWN_STARTS:
             raise ConfigError(f"--recipes {START}: --init has to name a student's weights, got {arguments.init}")
         load_checkpoint(checkpoint_path(arguments.init), STUDENT)
-    fractions = [unlabelled_fraction(arguments, recipe) for recipe in trained(arguments)]
+    rows = [settings_of(arguments, recipe).training.semi_supervised for recipe in trained(arguments)]
+    fractions = [row.unlabelled_fraction for row in rows]
     own_guides = [kind for kind in GUIDES if getattr(arguments, kind) is None]
     if not arguments.data and (own_guides or min(fractions, default=1) < 1):
         raise ConfigError("--data: expected labelled sources for the guides and rows that learn from them, got none")
     if not arguments.unlabelled and max(fractions, default=0) > 0:
         raise ConfigError("--unlabelled: expected recordings for the rows that learn from them, got none")
-
-
-def unlabelled_fraction(arguments: argparse.Namespace, recipe: str) -> float:
-    """Of a row's samples."""
-    return settings_of(arguments, recipe).training.semi_supervised.unlabelled_fraction
 
 
 def starts(arguments: argparse.Namespace, assistant: Path) -> Path | None:
@@ -250,10 +247,13 @@ def layers(arguments: argparse.Namespace, recipe: str) -> list[str]:
 
 
 def settings_of(arguments: argparse.Namespace, recipe: str) -> Config:
-    """In the precision that the device computes in."""
-    config = load_config(arguments.config, *map(recipe_path, layers(arguments, recipe)))
-    amp = usable_amp(config.training.amp, torch.device(arguments.device))
-    return replace(config, training=replace(config.training, amp=amp))
+    return load_config(arguments.config, *map(recipe_path, layers(arguments, recipe)))
+
+
+def computed_as(settings: Config, device: torch.device) -> Config:
+    """The settings in the precision that the device computes in."""
+    amp = usable_amp(settings.training.amp, device)
+    return replace(settings, training=replace(settings.training, amp=amp))
 
 
 def train_arguments(arguments: argparse.Namespace, recipes: Sequence[str], steps: int | None, seed: int) -> list[str]:
@@ -271,7 +271,8 @@ def train_arguments(arguments: argparse.Namespace, recipes: Sequence[str], steps
 
 def plan(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything that decides the figures, as plain values."""
-    recipes = {name: to_dict(settings_of(arguments, name)) for name in trained(arguments)}
+    device = torch.device(arguments.device)
+    recipes = {name: to_dict(computed_as(settings_of(arguments, name), device)) for name in trained(arguments)}
     given = {kind: _checksum(getattr(arguments, kind)) for kind in GUIDES}
     data: dict[str, Any] = {
         key: [str(path) for path in getattr(arguments, key)] for key in ("data", "unlabelled", "val_data", "test_data")

@@ -154,7 +154,7 @@ def run_all(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.init is not None:
         raise ConfigError(INIT_AND_RESUME)
     config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
-    check_unlabelled(arguments, config)  # before a teacher is trained for it
+    check_unlabelled(arguments, config)  # before a teacher is trained for them
     with _together(arguments.device) as processes:
         if processes.first:
             train_all.check_place(arguments)
@@ -390,6 +390,7 @@ def split(
 
 
 def _joined(parts: Sequence[Dataset[TrainingFrame]]) -> Dataset[TrainingFrame]:
+    """One after the other; of no part an empty one, which `ConcatDataset` alone refuses."""
     return ConcatDataset(parts or [[]])
 
 

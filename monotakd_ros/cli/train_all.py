@@ -117,8 +117,9 @@ def check_given(arguments: argparse.Namespace, config: Config) -> None:
         ConfigError: labelled sources that are missing, or of use to no stage; a guides' cache for frames that never
             come back.
     """
-    check_labelled(arguments, config, [stage.network for stage in stages(arguments, config)])
-    asked = [asking_weights(stage.network, config) for stage in stages(arguments, config)]
+    networks = [stage.network for stage in stages(arguments, config)]
+    check_labelled(arguments, config, networks)
+    asked = [asking_weights(network, config) for network in networks]
     taught = {kind: any(weights.get(kind) for weights in asked) for kind in (TEACHER, ASSISTANT)}
     if arguments.guide_cache is not None and any(taught.values()):
         require_repeated_frames(config.training.augment)
