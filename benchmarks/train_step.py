@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from monotakd_ros.allocator import keep_freed_memory
 from monotakd_ros.config import Config
 from monotakd_ros.config_file import load_config
 from monotakd_ros.data.preprocess import PreparedFrame, project_cloud
@@ -39,6 +40,8 @@ from monotakd_ros.training.optim import set_learning_rate
 from monotakd_ros.training.run_options import RunOptions
 
 BOXES_PER_FRAME = 12
+WARM_UP_STEPS = 3
+"""Until then the process grows."""
 
 
 def made_up_frame(config: Config, index: int) -> TrainingFrame:
@@ -150,6 +153,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--guide-cache", action="store_true", help="read what the guides give from a filled cache")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as every command of this package does
     torch.set_num_threads(arguments.threads)
     config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
     amp = arguments.amp or usable_amp(config.training.amp, torch.device(arguments.device))
@@ -163,10 +167,11 @@ def main() -> None:
         )
         run = TrainingRun("student", config, frames, [], Path(folder), options, random_guides(config))
         if run.guide_cache is not None:
-            fill_cache(run, arguments.steps + 1)
-        timed_step(run, 0, PartTimer())
+            fill_cache(run, WARM_UP_STEPS + arguments.steps)
+        for step in range(WARM_UP_STEPS):
+            timed_step(run, step, PartTimer())
         part = PartTimer()
-        for step in range(1, arguments.steps + 1):
+        for step in range(WARM_UP_STEPS, WARM_UP_STEPS + arguments.steps):
             timed_step(run, step, part)
     training = config.training
     guides = ", ".join(run.guides.networks) or "none"
