@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from monotakd_ros.cli.unlabelled_sources import (
     add_unlabelled_arguments,
     check_labelled,
     check_labelling_teacher,
+    check_other_frames,
     check_unlabelled,
     label_recordings,
     report_quality,
@@ -151,16 +152,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run_all(arguments: argparse.Namespace) -> int:
     """Train what the recipe asks for."""
-    if arguments.resume and arguments.init is not None:
-        raise ConfigError(INIT_AND_RESUME)
     config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
     check_unlabelled(arguments, config)  # before a teacher is trained for them
     with _together(arguments.device) as processes:
-        if processes.first:
-            train_all.check_place(arguments)
-            train_all.check_given(arguments, config)
-            train_all.forget_states(arguments, config)
-        processes.wait()
+        arguments = processes.from_first(lambda: train_all.begin(arguments, config))
         say = print if processes.first else lambda line: None
         return train_all.run_stages(arguments, config, lambda stage: _train(stage, processes), say)
 
@@ -268,7 +263,10 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
     except BaseException:
         _remove_empty(arguments.out / CACHE_DIR, arguments.out)
         raise
-    train_frames, val_frames = split(caches, val_caches, config.training.validation_fraction)
+    check_other_frames(caches, val_caches)
+    usable = [usable_frames(cache, arguments.network) for cache in caches]
+    val_usable = [usable_frames(cache, arguments.network) for cache in val_caches]
+    train_frames, val_frames = split(usable, val_usable, config.training.validation_fraction)
     check_gaps(caches, arguments.network, config, unlabelled)
     data = {"train": [cache.identity for cache in caches], "validation": [cache.identity for cache in val_caches]}
     labels: dict[str, Any] = {}
@@ -371,8 +369,16 @@ def _remove_empty(*folders: Path) -> None:
             folder.rmdir()
 
 
+def usable_frames(cache: FrameCache, network: str) -> FrameCache | Subset[TrainingFrame]:
+    """The frames that a network can learn from: a teacher or assistant that was shown none of a frame's points, and
+    boxes, would learn to invent objects."""
+    if network == STUDENT or cache.report.with_points == len(cache):
+        return cache
+    return Subset(cache, cache.with_cloud())
+
+
 def split(
-    caches: Sequence[FrameCache], val_caches: Sequence[FrameCache], validation_fraction: float
+    caches: Sequence[Sized], val_caches: Sequence[Sized], validation_fraction: float
 ) -> tuple[Dataset[TrainingFrame], Dataset[TrainingFrame]]:
     """Frames to learn from and to validate on.
 
@@ -418,7 +424,8 @@ def check_gaps(
     if not with_points:
         _log.warning("no LiDAR cloud in the training data: the depth loss has nothing to learn from")
     elif with_points < frames and (guided or network != STUDENT):
-        consequence = "; teacher and assistant teach nothing there" if guided else ""
+        left_out = "" if network == STUDENT else f"; the {network} does not learn from them"
+        consequence = left_out or ("; teacher and assistant teach nothing there" if guided else "")
         _log.warning("%s of %s frames have no LiDAR points in the image%s", frames - with_points, frames, consequence)
 
 

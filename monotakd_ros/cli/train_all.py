@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monotakd_ros.atomic import output_errors
+from monotakd_ros.cli import stage_plan
 from monotakd_ros.cli.argument_types import positive_int, weights_file
 from monotakd_ros.cli.unlabelled_sources import check_labelled, check_labelling_teacher
 from monotakd_ros.config import Config
@@ -23,8 +24,8 @@ Train what a recipe asks for, stage by stage: the teacher on LiDAR; the assistan
 from the teacher's head; the student, starting from the assistant's trunk. Each is frozen before it teaches. A recipe
 without distillation trains the student alone. --init is the student's start, --stop-at holds for each stage.
 
-RUN then holds teacher/, assistant/ and student/, each as `monotakd train NETWORK` leaves it, and the cache of frames
-that they share. The detector is RUN/student/final.pt.
+RUN then holds teacher/, assistant/ and student/, each as `monotakd train NETWORK` leaves it, the cache of frames
+that they share, and stages.json, what the run was begun with. The detector is RUN/student/final.pt.
 """
 
 EPILOG = """\
@@ -37,6 +38,7 @@ examples:
       --unlabelled drive_c drive_d --out run3
 
 After Ctrl-C, or a power cut, --resume goes on: stages that are done are kept, the one begun continues from its last.pt.
+Steps, --init, --from-scratch and given guides are then those of the run, also where they are left out.
 """
 
 
@@ -60,7 +62,8 @@ class Stage:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `train all` has beside the arguments of every network."""
     add = parser.add_argument
-    add("--guide-steps", type=positive_int, metavar="N", help="steps of teacher and assistant (default: as --steps)")
+    text = "steps of teacher and assistant (default: as --steps); with --resume, of those that are not done"
+    add("--guide-steps", type=positive_int, metavar="N", help=text)
     add("--from-scratch", action="store_true", help="start every network from random weights")
     for guide in (TEACHER, ASSISTANT):
         add(f"--{guide}", type=weights_file, metavar="CKPT", help=f"take this {guide} instead of training one")
@@ -133,6 +136,29 @@ def check_given(arguments: argparse.Namespace, config: Config) -> None:
         start_from(build_network(STUDENT, config), STUDENT, arguments.init)
 
 
+def begin(arguments: argparse.Namespace, config: Config) -> argparse.Namespace:
+    """Check everything, then keep what decides the stages; with --resume, take it from the run that is gone on with.
+
+    Returns:
+        The arguments to train with.
+
+    Raises:
+        OutputError: see `check_place`; or the folder cannot be written.
+        CheckpointError: see `check_given`.
+        ConfigError: see `check_given`.
+        TrainingError: see `stage_plan.resumed`.
+    """
+    check_place(arguments)
+    if arguments.resume:
+        arguments = stage_plan.resumed(arguments)
+    check_given(arguments, config)
+    if not arguments.resume:
+        stage_plan.forget_plan(arguments.out)
+        forget_states(arguments, config)
+        stage_plan.write_plan(arguments)
+    return arguments
+
+
 def forget_states(arguments: argparse.Namespace, config: Config) -> None:
     """With --overwrite, remove what stages of the run that is replaced could be resumed from.
 
@@ -170,6 +196,9 @@ def stage_arguments(arguments: argparse.Namespace, config: Config, stage: Stage)
     """The command line of one stage: a run that was begun goes on, what was left before its first state is replaced."""
     labels_are_for_guides = config.training.semi_supervised.unlabelled_fraction == 1
     begun = arguments.resume and (stage.out / STATE_FILE).is_file()
+    steps = arguments.steps if stage.network == STUDENT else arguments.guide_steps or arguments.steps
+    if begun and stage.network != STUDENT and (stage.out / FINAL_FILE).is_file():
+        steps = None  # done, and others were taught by it
     own = {
         "network": stage.network,
         "out": stage.out,
@@ -177,7 +206,7 @@ def stage_arguments(arguments: argparse.Namespace, config: Config, stage: Stage)
         "init": None if begun else stage.init,
         "resume": begun,
         "overwrite": not begun,
-        "steps": arguments.steps if stage.network == STUDENT else arguments.guide_steps or arguments.steps,
+        "steps": steps,
         TEACHER: stage.guides.get(TEACHER),
         ASSISTANT: stage.guides.get(ASSISTANT),
         "data": [] if stage.network == STUDENT and labels_are_for_guides else arguments.data,

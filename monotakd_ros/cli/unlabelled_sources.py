@@ -97,9 +97,9 @@ def check_unlabelled(arguments: argparse.Namespace, config: Config) -> None:
             f"--unlabelled: training.semi_supervised.unlabelled_fraction of {arguments.config} is 0, so nothing would "
             "be learned from these recordings: add --recipe unlabelled, or leave them out"
         )
-    _check_apart(arguments.unlabelled, arguments.data, "--data")
-    _check_apart(arguments.unlabelled, arguments.val_data, "--val-data")
-    _check_distinct(arguments.unlabelled)
+    _check_apart("--unlabelled", arguments.unlabelled, "--data", arguments.data)
+    _check_apart("--unlabelled", arguments.unlabelled, "--val-data", arguments.val_data)
+    _check_distinct("--unlabelled", arguments.unlabelled)
 
 
 def check_labelled(arguments: argparse.Namespace, config: Config, learners: Sequence[str]) -> None:
@@ -111,8 +111,10 @@ def check_labelled(arguments: argparse.Namespace, config: Config, learners: Sequ
         learners: the networks that will be trained.
 
     Raises:
-        ConfigError: they are missing, or would be given for nothing.
+        ConfigError: they are missing, would be given for nothing, or are used twice.
     """
+    _check_apart("--val-data", arguments.val_data, "--data", arguments.data)
+    _check_distinct("--data", arguments.data)
     alone = config.training.semi_supervised.unlabelled_fraction == 1
     wanting = [kind for kind in learners if kind != STUDENT or not alone]
     if wanting and not arguments.data:
@@ -143,18 +145,33 @@ def check_labelling_teacher(teacher: Path | None, config: Config) -> None:
     check_classes(teacher, config)
 
 
-def _check_apart(unlabelled: Sequence[Path], others: Sequence[Path], option: str) -> None:
-    for path in unlabelled:
+def check_other_frames(learned: Sequence[FrameCache], validated: Sequence[FrameCache]) -> None:
+    """Check, once sources are read, that no copy of a source to learn from is validated on.
+
+    Raises:
+        ConfigError: the frames are the same.
+    """
+    known = {cache.report.digest: cache.report.path for cache in learned if cache.report.digest}
+    for cache in validated:
+        if cache.report.digest in known:
+            raise ConfigError(
+                f"--val-data {cache.report.path} and --data {known[cache.report.digest]} hold the same frames: a "
+                "validation on what was learned says nothing"
+            )
+
+
+def _check_apart(option: str, paths: Sequence[Path], other_option: str, others: Sequence[Path]) -> None:
+    for path in paths:
         for other in others:
             if _overlap(path, other):
                 raise ConfigError(
-                    f"--unlabelled {path} and {option} {other} are the same recording, or one is in the other"
+                    f"{option} {path} and {other_option} {other} are the same recording, or one is in the other"
                 )
 
 
-def _check_distinct(unlabelled: Sequence[Path]) -> None:
-    for position, path in enumerate(unlabelled):
-        _check_apart([path], unlabelled[:position], "--unlabelled")
+def _check_distinct(option: str, paths: Sequence[Path]) -> None:
+    for position, path in enumerate(paths):
+        _check_apart(option, [path], option, paths[:position])
 
 
 def _overlap(a: Path, b: Path) -> bool:

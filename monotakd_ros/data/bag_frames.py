@@ -218,14 +218,15 @@ class FrameAssembler:
         self, truth: Any, stamp_ns: int, cam_T_lidar: np.ndarray, frame_ids: tuple[str, str]
     ) -> Labels3D | None:
         camera_frame, lidar_frame = frame_ids
+        where = self._where(self._topics.ground_truth, truth[0])
         truth_frame = frame_name(truth[1].header.frame_id)
         if truth_frame == lidar_frame:
-            return labels_from_msg(truth[1], np.eye(4))
+            return labels_from_msg(truth[1], np.eye(4), where)
         cam_T_truth = self._geometry.lookup(camera_frame, truth_frame, stamp_ns)
         if cam_T_truth is None:
             self._geometry.warn_once(f"no transform from {truth_frame} to {camera_frame}: ground truth is left out")
             return None
-        return labels_from_msg(truth[1], np.linalg.inv(cam_T_lidar) @ cam_T_truth)
+        return labels_from_msg(truth[1], np.linalg.inv(cam_T_lidar) @ cam_T_truth, where)
 
     def _stamp_ns(self, value: Any, message: BagMessage) -> int:
         """The header's stamp; the bag's time for messages without one (or with an empty one)."""

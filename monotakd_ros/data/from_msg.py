@@ -128,24 +128,25 @@ def odometry_from_msg(message: Any) -> StampedTransform:
     return _edge("odometry", message, pose.orientation, pose.position)
 
 
-def labels_from_msg(message: Any, lidar_T_frame: np.ndarray) -> Labels3D:
+def labels_from_msg(message: Any, lidar_T_frame: np.ndarray, where: str = "ground truth") -> Labels3D:
     """Ground truth from a vision_msgs/Detection3DArray.
 
     Args:
         message: the array; detections without a hypothesis are left out, the best one names the class.
         lidar_T_frame: (4, 4) from the array's frame into lidar. Of a box's orientation its heading is kept.
+        where: topic and stamp, for messages.
+
+    Raises:
+        FrameError: a box with a position, orientation or size that is not finite, or a size <= 0: a network that
+            learnt from the frame would take the object for background.
     """
     names, boxes = [], []
-    for detection in message.detections:
+    for number, detection in enumerate(message.detections):
         if not detection.results:
             continue
         best = max((result.hypothesis for result in detection.results), key=lambda hypothesis: hypothesis.score)
-        pose, size = detection.bbox.center, detection.bbox.size
-        position = [pose.position.x, pose.position.y, pose.position.z]
-        lidar_T_box = lidar_T_frame @ make_transform(rotation_from_quaternion(_xyzw(pose.orientation)), position)
-        heading = np.arctan2(lidar_T_box[1, 0], lidar_T_box[0, 0])
         names.append(str(best.class_id))
-        boxes.append([*lidar_T_box[:3, 3], size.x, size.y, size.z, heading])
+        boxes.append(_labelled_box(detection.bbox, lidar_T_frame, f"{where}: detection {number} ({names[-1]})"))
     count = len(names)
     return Labels3D(
         boxes_lidar=np.array(boxes, dtype=np.float64).reshape(-1, 7),
@@ -154,6 +155,22 @@ def labels_from_msg(message: Any, lidar_T_frame: np.ndarray) -> Labels3D:
         occlusion=np.full(count, -1, dtype=np.int64),
         boxes_img_px=np.full((count, 4), np.nan),
     )
+
+
+def _labelled_box(bbox: Any, lidar_T_frame: np.ndarray, where: str) -> list[float]:
+    """x, y, z, length, width, height, heading in the lidar frame."""
+    position, size = bbox.center.position, [bbox.size.x, bbox.size.y, bbox.size.z]
+    try:
+        rotation = rotation_from_quaternion(_xyzw(bbox.center.orientation))
+    except CalibrationError as error:
+        raise FrameError(f"{where}: {error}") from error
+    lidar_T_box = lidar_T_frame @ make_transform(rotation, [position.x, position.y, position.z])
+    box = [*lidar_T_box[:3, 3], *size, np.arctan2(lidar_T_box[1, 0], lidar_T_box[0, 0])]
+    if not np.isfinite(box).all():
+        raise FrameError(f"{where}: expected finite position, orientation and size, got {list(map(float, box))}")
+    if min(size) <= 0:
+        raise FrameError(f"{where}: expected length, width, height > 0, got {list(map(float, size))}")
+    return box
 
 
 def _edge(what: str, item: Any, quaternion: Any, position: Any) -> StampedTransform:

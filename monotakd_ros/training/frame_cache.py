@@ -123,6 +123,16 @@ class FrameCache(Sequence[TrainingFrame]):
         """What tells these frames from others: the source's name and their digest, wherever the source lies."""
         return f"{Path(self.report.path).stem}-{self.report.digest}" if self.report.digest else self.folder.name
 
+    def with_cloud(self) -> Sequence[int]:
+        """Indices of the frames that have LiDAR points in the image.
+
+        Raises:
+            SourceError: a file is missing or damaged.
+        """
+        if self.report.with_points == len(self):
+            return range(len(self))
+        return [index for index in range(len(self)) if _has_points(self.folder / _frame_file(index))]
+
     def __len__(self) -> int:
         return self.report.frames
 
@@ -159,18 +169,34 @@ def load_frame(path: Path) -> TrainingFrame:
     Raises:
         SourceError: the file is missing or damaged.
     """
+    with _cached(path) as data:
+        labelled = "prepared_labels" in data
+        fields = _PREPARED_FIELDS if labelled else _UNLABELLED_FIELDS
+        prepared = dict.fromkeys(_PREPARED_FIELDS) | {name: data[f"prepared_{name}"] for name in fields}
+        prepared["label_scores"] = data.get("prepared_label_scores")
+        return TrainingFrame(
+            PreparedFrame(name=str(data["name"]), notes=tuple(data["notes"].tolist()), **prepared),
+            _ground_truth(data) if labelled or "label_names" in data else None,
+            CameraModel(data["camera_P"], *map(int, data["camera_size"])),
+            data["cam_T_lidar"],
+        )
+
+
+def _has_points(path: Path) -> bool:
+    with _cached(path) as data:
+        return len(data["prepared_points_img"]) > 0
+
+
+@contextmanager
+def _cached(path: Path) -> Iterator[Any]:
+    """The arrays of one frame's file.
+
+    Raises:
+        SourceError: the file is missing or damaged.
+    """
     try:
         with np.load(path) as data:
-            labelled = "prepared_labels" in data
-            fields = _PREPARED_FIELDS if labelled else _UNLABELLED_FIELDS
-            prepared = dict.fromkeys(_PREPARED_FIELDS) | {name: data[f"prepared_{name}"] for name in fields}
-            prepared["label_scores"] = data.get("prepared_label_scores")
-            return TrainingFrame(
-                PreparedFrame(name=str(data["name"]), notes=tuple(data["notes"].tolist()), **prepared),
-                _ground_truth(data) if labelled or "label_names" in data else None,
-                CameraModel(data["camera_P"], *map(int, data["camera_size"])),
-                data["cam_T_lidar"],
-            )
+            yield data
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise SourceError(f"{path}: the cached frame is damaged ({error}); delete its folder and run again") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace as Message
 
 import numpy as np
@@ -142,3 +143,29 @@ def test_labels_are_carried_into_the_lidar_frame():
     labels = labels_from_msg(Message(detections=[box, nameless]), quarter_turn)
     assert labels.class_names == ("Car",)
     np.testing.assert_allclose(labels.boxes_lidar, [[0, 11, -1, 4, 1.6, 1.5, 0.25 + np.pi / 2]], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"position": vector(np.nan, 0, -1)}, "expected finite position, orientation and size, got [nan,"),
+        ({"size": vector(4, np.inf, 1.5)}, "expected finite position, orientation and size"),
+        ({"size": vector(4, 0, 1.5)}, "expected length, width, height > 0, got [4.0, 0.0, 1.5]"),
+        ({"orientation": Message(x=0, y=0, z=0, w=0)}, "expected a quaternion of non-zero length"),
+        ({"orientation": Message(x=0, y=0, z=np.nan, w=1)}, "expected a quaternion of non-zero length"),
+    ],
+)
+def test_a_label_that_is_no_box_makes_its_frame_unusable(changes, expected):
+    right = {"position": vector(10, 0, -1), "size": vector(4, 1.6, 1.5), "orientation": orientation(np.eye(3))}
+
+    def detection(position, size, orientation):
+        pose = Message(position=position, orientation=orientation)
+        hypothesis = Message(hypothesis=Message(class_id="Car", score=1.0))
+        return Message(results=[hypothesis], bbox=Message(center=pose, size=size))
+
+    with pytest.raises(FrameError, match="topic /truth, stamp 5 ns: detection 1 [(]Car[)]: " + re.escape(expected)):
+        labels_from_msg(
+            Message(detections=[detection(**right), detection(**right | changes)]),
+            np.eye(4),
+            "topic /truth, stamp 5 ns",
+        )

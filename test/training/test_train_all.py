@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import monotakd_ros.cli.train as train_verb
@@ -38,6 +40,7 @@ def stage(network: str, guides: dict[str, Path] | None = None, init: Path | None
     return train_all.Stage(network, OUT / network, guides or {}, init)
 
 
+KINDS = ("teacher", "assistant", "student")
 T, A = OUT / "teacher" / "final.pt", OUT / "assistant" / "final.pt"
 
 
@@ -113,20 +116,31 @@ def test_guides_take_as_many_steps_as_the_student_unless_told_otherwise(tmp_path
 
 
 @pytest.fixture
-def command(monkeypatch, tmp_path, fake_source, tiny_config):
-    """Runs `monotakd train all` on a made-up source with all terms on; returns the exit code."""
+def command_config(tiny_config) -> Config:
+    """All terms on."""
     settings = DistillationConfig(imd_weight=1.0, cmrd_weight=1.0, logit_cls_weight=1.0, alignment_weight=1.0)
     student = replace(tiny_config.student, residual=ResidualConfig())
-    config = replace(tiny_config, student=student, training=replace(tiny_config.training, distillation=settings))
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_dict(config)))
+    return replace(tiny_config, student=student, training=replace(tiny_config.training, distillation=settings))
+
+
+@pytest.fixture
+def bare_command(monkeypatch, tmp_path, fake_source, command_config):
+    """Runs `monotakd train all` on a made-up source; returns the exit code."""
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_dict(command_config)))
     source = fake_source()
     monkeypatch.setattr(train_verb, "open_source", lambda path, options: source)
 
     def run(*arguments: str) -> int:
         paths = ["--config", tmp_path / "tiny.yaml", "--data", tmp_path / "drive.mcap", "--out", tmp_path / "run"]
-        return main(["train", "all", *map(str, paths), "--steps", "2", "--guide-steps", "1", *arguments])
+        return main(["train", "all", *map(str, paths), *arguments])
 
     return run
+
+
+@pytest.fixture
+def command(bare_command):
+    """The same with a student of two steps and guides of one."""
+    return lambda *arguments: bare_command("--steps", "2", "--guide-steps", "1", *arguments)
 
 
 @pytest.fixture
@@ -165,7 +179,7 @@ def test_three_stages_and_nothing_again(command, tmp_path, capsys):
     assert student.kind == "student" and student.metadata["step"] == 2
     assert set(student.metadata["guides"]) == {"teacher", "assistant"}
     assert set(load_checkpoint(run / "assistant" / "final.pt").metadata["guides"]) == {"teacher"}
-    assert sorted(item.name for item in run.iterdir()) == ["assistant", "cache", "student", "teacher"]
+    assert sorted(item.name for item in run.iterdir()) == ["assistant", "cache", "stages.json", "student", "teacher"]
     before = files(run)
     assert command() == 1
     assert "holds teacher, assistant, student; continue with --resume" in capsys.readouterr().err
@@ -200,7 +214,7 @@ def test_told_to_stop_it_stops_at_the_first_stage_that_is_not_done(command, tmp_
     assert command("--guide-steps", "2", "--stop-at", "1") == 0
     out = capsys.readouterr().out
     assert "stopped after step 1; continue with --resume" in out and "== assistant" not in out
-    assert sorted(item.name for item in (tmp_path / "run").iterdir()) == ["cache", "teacher"]
+    assert sorted(item.name for item in (tmp_path / "run").iterdir()) == ["cache", "stages.json", "teacher"]
 
 
 class TestBeforeTheFirstStage:
@@ -230,6 +244,89 @@ class TestBeforeTheFirstStage:
         assert "leave out --guide-cache" in message
 
 
-def test_resume_and_init_exclude_each_other(command, capsys):
-    assert command("--resume", "--init", "x.pt") == 1
-    assert "give one of them" in capsys.readouterr().err
+class TestResumed:
+    """What was left out of the command is as it was when the run was begun."""
+
+    @pytest.fixture
+    def start(self, save_guide, command_config) -> Path:
+        """Weights of a student, with numbers of their own."""
+        return save_guide("student", command_config)
+
+    def tensors(self, folder: Path) -> dict[str, torch.Tensor]:
+        return load_checkpoint(folder / "student" / "final.pt").state_dict
+
+    @pytest.mark.parametrize("again", [True, False], ids=["named again", "left out"])
+    def test_the_start_of_a_student_that_was_not_begun(self, command, tmp_path, start, stopped_at_the_assistant, again):
+        assert command("--init", str(start)) == 0
+        (tmp_path / "run").rename(tmp_path / "whole")
+        with stopped_at_the_assistant():
+            assert command("--init", str(start)) == 130
+        assert command("--resume", *(["--init", str(start)] if again else [])) == 0
+        whole, resumed = self.tensors(tmp_path / "whole"), self.tensors(tmp_path / "run")
+        assert all((whole[key] == resumed[key]).all() for key in whole)
+
+    def test_from_scratch(self, command, tmp_path, stopped_at_the_assistant):
+        assert command("--from-scratch") == 0
+        (tmp_path / "run").rename(tmp_path / "whole")
+        with stopped_at_the_assistant():
+            assert command("--from-scratch") == 130
+        assert command("--resume") == 0
+        whole, resumed = self.tensors(tmp_path / "whole"), self.tensors(tmp_path / "run")
+        assert all((whole[key] == resumed[key]).all() for key in whole)
+
+    def test_the_numbers_of_steps(self, bare_command, tmp_path, stopped_at_the_assistant):
+        with stopped_at_the_assistant():
+            assert bare_command("--steps", "3", "--guide-steps", "2") == 130
+        assert bare_command("--resume") == 0
+        steps = {kind: load_checkpoint(tmp_path / "run" / kind / "final.pt").metadata["step"] for kind in KINDS}
+        assert steps == {"teacher": 2, "assistant": 2, "student": 3}
+
+    def test_a_student_may_go_on_for_longer_but_its_guides_stay(self, bare_command, tmp_path):
+        assert bare_command("--steps", "2") == 0
+        before = files(tmp_path / "run")
+        assert bare_command("--resume", "--steps", "3", "--guide-steps", "9") == 0
+        after = files(tmp_path / "run")
+        assert [name for name in before if before[name] != after[name]] == ["student/final.pt"]
+        assert load_checkpoint(tmp_path / "run" / "student" / "final.pt").metadata["step"] == 3
+        assert bare_command("--resume") == 0
+        assert files(tmp_path / "run") == after
+
+    def test_a_given_guide(self, bare_command, tmp_path, save_guide, command_config, monkeypatch):
+        teacher = save_guide("teacher", command_config)
+        assert bare_command("--steps", "2", "--teacher", str(teacher), "--stop-at", "1") == 0
+        assert bare_command("--resume") == 0
+        assert not (tmp_path / "run" / "teacher").exists()
+
+    def test_another_start_or_guide_is_refused(
+        self, command, tmp_path, start, stopped_at_the_assistant, save_guide, command_config, capsys
+    ):
+        with stopped_at_the_assistant():
+            assert command("--init", str(start)) == 130
+        other = tmp_path / "other.pt"
+        other.write_bytes(save_guide("assistant", command_config).read_bytes())
+        assert command("--resume", "--init", str(other)) == 1
+        assert f"{other}: not the weights that the run was begun with (--init)" in capsys.readouterr().err
+        assert command("--resume", "--assistant", str(other)) == 1
+        assert "the run was begun without --assistant" in capsys.readouterr().err
+        assert command("--resume", "--from-scratch") == 1
+        assert "begun without --from-scratch" in capsys.readouterr().err
+        start.unlink()
+        assert command("--resume") == 1
+        assert f"{start}: expected the weights that the run was begun with (--init)" in capsys.readouterr().err
+
+    def test_a_damaged_plan(self, command, tmp_path, stopped_at_the_assistant, capsys):
+        with stopped_at_the_assistant():
+            assert command() == 130
+        (tmp_path / "run" / "stages.json").write_text("{")
+        assert command("--resume") == 1
+        assert "stages.json: expected what the run was begun with" in capsys.readouterr().err
+
+    def test_a_run_of_an_earlier_version_has_no_plan(self, command, tmp_path, stopped_at_the_assistant):
+        with stopped_at_the_assistant():
+            assert command() == 130
+        (tmp_path / "run" / "stages.json").unlink()
+        assert command("--resume") == 0
+
+    def test_nothing_was_begun(self, command, tmp_path):
+        assert command("--resume") == 0
+        assert json.loads((tmp_path / "run" / "stages.json").read_text())["steps"] == 2

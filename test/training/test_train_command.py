@@ -32,6 +32,18 @@ class TestTrainTheOthers:
         assert command("--steps", "2", source=source, network=network) == 1
         assert f"no LiDAR cloud in the training data: the {network}" in capsys.readouterr().err
 
+    def test_frames_without_a_cloud_are_left_out(self, command, fake_source, tmp_path, capsys, caplog, network):
+        source = fake_source(name="some.mcap")
+        source.items[1] = replace(source.items[1], points_lidar=None)
+        source.items[3] = replace(source.items[3], points_lidar=source.items[3].points_lidar[:0])
+        held_out = fake_source(3, name="held_out.mcap")
+        held_out.items = [replace(item, name=f"{item.name}v") for item in held_out.items]
+        held_out.items[0] = replace(held_out.items[0], points_lidar=None)
+        arguments = ("--steps", "2", "--val-data", str(tmp_path / "held_out.mcap"))
+        assert command(*arguments, source=source, data="some.mcap", network=network, more=[held_out]) == 0
+        assert "2 frames to learn from, 2 to validate on" in capsys.readouterr().out
+        assert f"2 of 4 frames have no LiDAR points in the image; the {network} does not learn from" in caplog.text
+
     def test_a_run_of_another_network_is_not_resumed(self, command, capsys, network):
         assert command("--steps", "2", "--stop-at", "1") == 0
         assert command("--resume", network=network) == 1
@@ -143,6 +155,16 @@ class TestTrainStudentWithGuides:
 
 
 class TestTrainStudent:
+    def test_what_is_learned_from_is_not_validated_on(self, command, fake_source, tmp_path, capsys):
+        drive, copy = fake_source(), fake_source(name="copy.mcap")
+        assert command("--val-data", str(tmp_path / "drive.mcap"), source=drive) == 1
+        assert "drive.mcap are the same recording, or one is in the other" in capsys.readouterr().err
+        assert drive.reads == 0 and not (tmp_path / "run").exists()
+        assert command("--data", *[str(tmp_path / "drive.mcap")] * 2) == 1
+        assert "--data " in capsys.readouterr().err
+        assert command("--steps", "1", "--val-data", str(tmp_path / "copy.mcap"), source=drive, more=[copy]) == 1
+        assert "hold the same frames" in capsys.readouterr().err
+
     def test_trains_and_says_where(self, command, tmp_path, capsys):
         assert command("--steps", "2") == 0
         out = capsys.readouterr().out
