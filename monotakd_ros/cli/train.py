@@ -44,7 +44,7 @@ from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.distributed import Processes, joined_processes
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.guide_maps import require_repeated_frames
-from monotakd_ros.training.guides import NO_GUIDES, asking_weights, load_guides
+from monotakd_ros.training.guides import NO_GUIDES, Guides, asking_weights, load_guides
 from monotakd_ros.training.interrupt import sigterm_as_ctrl_c
 from monotakd_ros.training.loop import train_network
 from monotakd_ros.training.memory_need import check_memory, memory_need
@@ -253,7 +253,8 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
     if arguments.unlabelled and not config.training.distillation.teacher_weights:
         given[TEACHER] = None  # it only labels
     guides = load_guides(arguments.network, config, **given) if given else NO_GUIDES
-    check_memory(memory_need(arguments.network, config, guides.networks), processes.device)
+    cameras = (len(arguments.data) + len(arguments.unlabelled), len(arguments.val_data))
+    check_step_fits(arguments.network, config, guides, cameras, processes)
     if guides.networks and arguments.guide_cache is not None:
         require_repeated_frames(config.training.augment)
     try:
@@ -264,6 +265,9 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
         _remove_empty(arguments.out / CACHE_DIR, arguments.out)
         raise
     check_other_frames(caches, val_caches)
+    largest = with_largest_images(config, [*caches, *val_caches, *unlabelled])
+    if largest != config:
+        check_step_fits(arguments.network, largest, guides, cameras, processes)
     usable = [usable_frames(cache, arguments.network) for cache in caches]
     val_usable = [usable_frames(cache, arguments.network) for cache in val_caches]
     train_frames, val_frames = split(usable, val_usable, config.training.validation_fraction)
@@ -427,6 +431,34 @@ def check_gaps(
         left_out = "" if network == STUDENT else f"; the {network} does not learn from them"
         consequence = left_out or ("; teacher and assistant teach nothing there" if guided else "")
         _log.warning("%s of %s frames have no LiDAR points in the image%s", frames - with_points, frames, consequence)
+
+
+def check_step_fits(
+    network: str, config: Config, guides: Guides, cameras: tuple[int, int], processes: Processes
+) -> None:
+    """Compare what a step needs with the free memory, which the processes of one machine share on a CPU.
+
+    Args:
+        network: to be trained.
+        config: of the run.
+        guides: that are held beside it.
+        cameras: number of calibrations to learn from, and to validate on.
+        processes: of the run.
+
+    Raises:
+        TrainingError: it does not fit.
+    """
+    sharing = processes.on_this_machine if torch.device(processes.device).type == "cpu" else 1
+    check_memory(memory_need(network, config, guides.networks, *cameras), processes.device, processes=sharing)
+
+
+def with_largest_images(config: Config, caches: Sequence[FrameCache]) -> Config:
+    """The config with an input as large as any source's images, each by its first frame, where they keep their size."""
+    settings = config.student.input
+    shapes = [cache[0].prepared.image.shape for cache in caches]
+    height, width = (max(shape[axis] for shape in shapes) for axis in (0, 1))
+    settings = replace(settings, width=max(width, settings.width), height=max(height, settings.height))
+    return replace(config, student=replace(config.student, input=settings))
 
 
 def with_trained_camera(config: Config, caches: Sequence[FrameCache]) -> Config:

@@ -37,6 +37,13 @@ class LiftPlan(RowSums):
     def num_voxels(self) -> int:
         return len(self.offsets) - 1
 
+    @property
+    def nbytes(self) -> int:
+        """What it takes, with what is derived from it once a gradient was asked for."""
+        parts = (self.cells, self.offsets, self.bins, self.near_weight, self.far_weight)
+        per_entry = 2 * self.cells.element_size()  # sum_of_entry, entries_by_cell
+        return sum(part.nbytes for part in parts) + per_entry * len(self.cells) + 4 * (self.num_cells + 1)
+
     @cached_property
     def sum_of_entry(self) -> torch.Tensor:
         if self.frames:
@@ -156,6 +163,11 @@ class LiftPlanCache:
 
     def __len__(self) -> int:
         return len(self._plans)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all plans; see `LiftPlan.nbytes`."""
+        return sum(plan.nbytes for plan in self._plans.values())
 
     def __deepcopy__(self, memo: dict) -> LiftPlanCache:
         return LiftPlanCache(self.max_plans)

@@ -52,6 +52,11 @@ class Processes:
         return self.rank == 0
 
     @property
+    def on_this_machine(self) -> int:
+        """Number of those that run here."""
+        return min(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), self.count)
+
+    @property
     def alone(self) -> bool:
         """Whether there is no other."""
         return self.count == 1

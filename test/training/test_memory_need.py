@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from monotakd_ros.config import DistillationConfig, ResidualConfig
+from monotakd_ros.config import AugmentConfig, DistillationConfig, ResidualConfig
 from monotakd_ros.errors import ConfigError, TrainingError
 from monotakd_ros.network.checkpoint import build_network
+from monotakd_ros.network.lift_plan import LiftPlanCache
+from monotakd_ros.network.made_up_batch import make_batch
 from monotakd_ros.training.memory_need import GIB, MemoryNeed, check_memory, free_memory, memory_need
 
 
@@ -20,7 +23,31 @@ def test_state_is_five_times_the_weights(tiny_config, kind):
     weights = sum(item.numel() for item in build_network(kind, tiny_config).parameters())
     assert need.state == 5 * 4 * weights
     assert need.frame > 0 and need.batch_size == 2
-    assert need.total == need.state + 2 * need.frame
+    assert need.total == need.state + need.plans + 2 * need.frame
+    assert (need.plans == 0) == (kind == "teacher")
+
+
+def test_the_plans_of_every_camera_are_kept_mirrored_too_and_in_validation(tiny_config):
+    def plans(cameras, validation_cameras=0, **settings) -> int:
+        config = replace(tiny_config, training=replace(tiny_config.training, **settings))
+        return memory_need("student", config, None, cameras, validation_cameras).plans
+
+    straight = AugmentConfig(flip_probability=0.0)
+    one = plans(1, augment=straight)
+    assert one > 0 and plans(1, augment=AugmentConfig()) == 2 * one
+    assert plans(3, 2, augment=straight) == 5 * one
+    assert plans(30, 20, augment=straight, lift_plans=4) == 8 * one
+    assert plans(1, augment=replace(straight, crop=0.1), lift_plans=6) == 6 * one
+
+
+def test_a_plan_is_counted_as_large_as_it_gets(tiny_config):
+    """Every tensor that hangs on it after a backward pass."""
+    student = build_network("student", tiny_config).train()
+    student(make_batch(tiny_config)).bev.sum().backward()
+    (plan,) = student.view_transform.plans._plans.values()
+    held = [value for value in vars(plan).values() if isinstance(value, torch.Tensor)]
+    assert len(held) == 8, "5 that it is made of, 3 for the gradient"
+    assert plan.nbytes == student.view_transform.plans.nbytes == sum(tensor.nbytes for tensor in held)
 
 
 def test_guides_are_held_too(tiny_config):
@@ -57,6 +84,8 @@ def test_it_counts_what_the_backward_pass_reads(monkeypatch, tiny_config):
             super().__init__()
             self.weight = torch.nn.Parameter(torch.ones(()))
 
+        view_transform = SimpleNamespace(plans=LiftPlanCache())
+
         def forward(self, batch):
             values = torch.ones(1000) * 2 * self.weight
             return type("Output", (), {"bev": values.square()})
@@ -84,6 +113,11 @@ class TestCheck:
             check_memory(self.NEED, "cpu", free=int(2.2 * GIB))
         with pytest.raises(TrainingError, match="a smaller network or another device"):
             check_memory(self.NEED, "cpu", free=int(1.1 * GIB))
+
+    def test_processes_share_what_is_free(self):
+        with pytest.raises(TrainingError, match=r"2\.00 GiB are free for each of 2 processes"):
+            check_memory(self.NEED, "cpu", free=int(4 * GIB), processes=2)
+        check_memory(self.NEED, "cpu", free=int(8 * GIB), processes=2)
 
     def test_tight_is_a_warning_and_enough_is_silent(self, caplog):
         check_memory(self.NEED, "cpu", free=int(3.5 * GIB))

@@ -15,6 +15,7 @@ from monotakd_ros.config import DistillationConfig, ResidualConfig
 from monotakd_ros.config_file import to_dict
 from monotakd_ros.geometry.transforms import LIDAR_HEIGHT_M, nominal_cam_T_lidar
 from monotakd_ros.network.checkpoint import load_checkpoint, save_checkpoint
+from monotakd_ros.training.memory_need import memory_need
 
 
 @pytest.mark.parametrize("network", ["assistant", "teacher"])
@@ -204,6 +205,18 @@ class TestTrainStudent:
         assert command("--steps", "1", source=source) == 1
         assert "not enough memory: a step needs at least" in capsys.readouterr().err
         assert source.reads == 0
+
+    def test_images_that_are_larger_than_the_config_says_are_counted(
+        self, command, tmp_path, tiny_config, monkeypatch, capsys
+    ):
+        """With images that keep their size, what a step needs is known when the sources were read."""
+        as_they_come = replace(tiny_config.student.input, width=32, height=32, focal_px=None, center_px=None)
+        config = replace(tiny_config, student=replace(tiny_config.student, input=as_they_come))
+        (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_dict(config)))
+        small = memory_need("student", config)
+        monkeypatch.setattr("monotakd_ros.training.memory_need.free_memory", lambda device: 2 * small.total)
+        assert command("--steps", "1") == 1
+        assert "not enough memory" in capsys.readouterr().err
 
     def test_the_checkpoint_tells_how_images_were_scaled(self, command, tmp_path, training_frames, tiny_config):
         assert command("--steps", "1") == 0
