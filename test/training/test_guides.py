@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -26,6 +27,7 @@ from monotakd_ros.errors import CheckpointError, FrameError, TrainingError
 from monotakd_ros.network.checkpoint import build_network, load_checkpoint
 from monotakd_ros.network.made_up_batch import make_batch
 from monotakd_ros.shipped import recipe_path
+from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.guide_maps import GuideFrame
 from monotakd_ros.training.guides import Guides, guided_terms, load_guides
 from monotakd_ros.training.loop import TrainingRun, train_network
@@ -34,6 +36,7 @@ from monotakd_ros.training.run_options import RunOptions
 TERMS = ("imd", "cmrd", "direct", "logit_cls", "logit_box", "logit_direction")
 LIFTED = {"encoder.backbone", "encoder.classifier", "encoder.channel_reduce"}
 TO_THE_MAP = LIFTED | {"collapse", "adaptation"}
+HEADS = {"head.conv_cls", "head.conv_box", "head.conv_dir_cls"}
 TO_THE_HEAD = TO_THE_MAP | {"residual", "fusion", "bev_backbone"}
 MOVED = {
     "imd": TO_THE_MAP,
@@ -51,6 +54,12 @@ def part_of(parameter: str) -> str:
     return f"{room}.{inside}" if room in ("encoder", "head") else room
 
 
+def branch_part_of(parameter: str) -> str:
+    """As `part_of`, and what there is in the residual branch."""
+    room, inside = parameter.split(".")[:2]
+    return f"{room}.{inside}" if room == "residual" else part_of(parameter)
+
+
 def with_weights(config: Config, **weights: float) -> Config:
     distillation = replace(DistillationConfig(), **weights)
     return replace(config, training=replace(config.training, distillation=distillation))
@@ -66,6 +75,23 @@ def states(guides: Guides) -> dict[str, torch.Tensor]:
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def taught_parts(run: TrainingRun, part: Callable[[str], str]) -> dict[str, set[str]]:
+    """Per term of a run's first batch: the parts that get a gradient of it."""
+    batch = run.batches[0]
+    terms = run.losses(run.forward(run.network.train(), batch.frames), batch)
+    names, parameters = zip(*run.network.named_parameters())
+    return {
+        term: {
+            part(name)
+            for name, gradient in zip(
+                names, torch.autograd.grad(item.value, parameters, retain_graph=True, allow_unused=True)
+            )
+            if gradient is not None and gradient.any()
+        }
+        for term, item in terms.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +141,52 @@ class TestGradientFlow:
         run.take_step(run.batches[0])
         moved = {part_of(name) for name, item in run.network.named_parameters() if not torch.equal(item, before[name])}
         assert moved == MOVED["imd"]
+
+
+class TestSupervision:
+    """What labels and measured depth teach, whether people or a teacher labelled."""
+
+    MOVED = {
+        "cls": TO_THE_HEAD | {"head.conv_cls"},
+        "box": TO_THE_HEAD | {"head.conv_box"},
+        "direction": TO_THE_HEAD | {"head.conv_dir_cls"},
+        "depth": {"encoder.backbone", "encoder.classifier"},
+    }
+
+    @pytest.fixture
+    def moved(self, guided_config, training_frames, tmp_path):
+        """Per term of one step of a network without guides: the parts that get a gradient of it."""
+
+        def run(kind: str, score: float | None = None) -> dict[str, set[str]]:
+            config = with_weights(guided_config)
+            frames = [self.labelled_by_a_teacher(frame, score) for frame in training_frames]
+            return taught_parts(TrainingRun(kind, config, frames, [], tmp_path), part_of)
+
+        return run
+
+    @staticmethod
+    def labelled_by_a_teacher(frame: TrainingFrame, score: float | None) -> TrainingFrame:
+        scores = None if score is None else np.full(len(frame.prepared.labels), score, dtype=np.float32)
+        return replace(frame, prepared=replace(frame.prepared, label_scores=scores))
+
+    def test_of_a_student(self, moved):
+        assert moved("student") == self.MOVED
+
+    def test_of_a_student_by_a_teachers_labels(self, moved):
+        found = moved("student", score=0.9)
+        assert {name: parts for name, parts in found.items() if parts} == {
+            name if name == "depth" else f"pseudo_{name}": parts for name, parts in self.MOVED.items()
+        }
+
+    @pytest.mark.parametrize("kind", ["teacher", "assistant"])
+    def test_of_its_guides(self, moved, guided_config, kind):
+        parts = {part_of(name) for name, _ in build_network(kind, guided_config).named_parameters()}
+        heads = {part for part in parts if part.startswith("head.")}
+        found = moved(kind)
+        assert found.keys() == {"cls", "box", "direction"}, "no depth: theirs is measured"
+        assert found == {name: parts - heads | (self.MOVED[name] & heads) for name in found}, (
+            "the part of the head that is asked, and all before it"
+        )
 
 
 class TestAlignment:
@@ -187,7 +259,21 @@ class TestReleasedRecipes:
         moved = {key for key, item in run.network.named_parameters() if not torch.equal(item, before[key])}
         branch = {key for key in moved if key.startswith("residual.assistant_collapse")}
         assert bool(branch) == (name == "released_history"), "the released code detaches its assistant"
-        assert {part_of(key) for key in moved} >= {"encoder.backbone", "residual", "bev_backbone", "collapse"}
+        assert {part_of(key) for key in moved} == TO_THE_HEAD - {"fusion"} | HEADS
+
+    def test_alignment_teaches_the_branch_and_what_it_is_lifted_from(
+        self, branch_config, save_guide, training_frames, tmp_path
+    ):
+        config = branch_config("released_history")
+        guides = load_guides("student", config, save_guide("teacher"), None)
+        taught = taught_parts(
+            TrainingRun("student", config, training_frames, [], tmp_path, guides=guides), branch_part_of
+        )
+        of_the_map = {"encoder.backbone", "encoder.channel_reduce"}  # lifted with measured depth: no depth head
+        assert taught["alignment"] == of_the_map | {"residual.assistant_collapse", "residual.alignment"}
+        both = of_the_map | {"encoder.classifier", "residual.assistant_collapse", "residual.alignment"}
+        assert taught["imd"] == both | {"collapse", "adaptation"}, "nothing is detached"
+        assert taught["cmrd"] == both | {"residual.collapse"}
 
     def test_without_clouds(self, branch_config, save_guide, training_frames, tmp_path):
         config = branch_config("released_history")
