@@ -227,6 +227,8 @@ class TrainingRun:
         begun_at = self.step
         log = RunLog(self.out, self.step, self._validation_due) if self.processes.first else NoLog()
         try:
+            if self.step == 0:
+                self.save()  # so that a run that is killed before its first checkpoint can be resumed like any other
             if self._validation_due:  # a resumed run that was stopped before or in it
                 self._validate(log, latch)
             self.window.start_clock()
@@ -289,6 +291,8 @@ class TrainingRun:
         self._require_scale()
         self.average.update(self.network, self.step)
         self.step += 1
+        if self.scaler.is_enabled():
+            figures |= {"left_out": float(not math.isfinite(norm))}
         return figures | {"learning_rate": learning_rate, "gradient_norm": norm}
 
     def _backward(self, batches: Sequence[TrainingBatch]) -> dict[str, float]:

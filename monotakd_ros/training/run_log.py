@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,16 +35,22 @@ class RunLog:
 
     def __init__(self, out: Path, step: int, validation_owed: bool = False) -> None:
         self._path = out / LOG_FILE
-        self._drop_after(step, validation_owed)
-        self._writer = _summary_writer(out / TENSORBOARD_DIR, step)
+        kept = self._drop_after(step, validation_owed)
+        dropped_from = step if validation_owed else step + 1  # TensorBoard drops all kinds of a step together
+        self._writer = _summary_writer(out / TENSORBOARD_DIR, dropped_from if step else None)
+        for record in kept:
+            if record["step"] >= dropped_from:
+                self._show(record.pop("kind"), record.pop("step"), record)
 
-    def _drop_after(self, step: int, validation_owed: bool) -> None:
+    def _drop_after(self, step: int, validation_owed: bool) -> list[dict[str, Any]]:
+        """Drop lines that do not hold any more; returns what the others say."""
         if not self._path.is_file():
-            return
+            return []
         lines = self._path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _still_holds(line, step, validation_owed)]
         with atomic_path(self._path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        return [json.loads(line) for line in kept]
 
     def write(self, kind: str, step: int, figures: Mapping[str, float]) -> None:
         """Add one line `{"kind", "step", ...figures}`.
@@ -57,6 +64,9 @@ class RunLog:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written: {error}") from error
+        self._show(kind, step, figures)
+
+    def _show(self, kind: str, step: int, figures: Mapping[str, float]) -> None:
         if self._writer is not None:
             for name, value in figures.items():
                 self._writer.add_scalar(f"{kind}/{name}", value, step)
@@ -87,18 +97,20 @@ def _still_holds(line: str, step: int, validation_owed: bool) -> bool:
         return False
 
 
-def _summary_writer(folder: Path, step: int) -> Any:
+def _summary_writer(folder: Path, dropped_from: int | None) -> Any:
+    """Goes on in a folder from which the entries of a step, and all later ones, are dropped."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         _log.info("no TensorBoard log: install `tensorboard` to get one; %s has the same figures", LOG_FILE)
         return None
-    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+    return SummaryWriter(str(folder), purge_step=dropped_from)
 
 
 class StepFigures:
     """Mean of the figures of several steps, the seconds they took, and the share of these spent waiting for data.
 
+    A figure that is not finite, as the gradient's norm where fp16 cannot hold it, is left out of the mean.
     The means go on where a run is resumed (`state`, `restore`); seconds and waiting are of the steps since.
     """
 
@@ -107,7 +119,7 @@ class StepFigures:
 
     def clear(self) -> None:
         self._sums: dict[str, float] = defaultdict(float)
-        self._count = 0
+        self._counts: dict[str, int] = defaultdict(int)
         self.start_clock()
 
     def start_clock(self) -> None:
@@ -118,12 +130,12 @@ class StepFigures:
 
     def state(self) -> dict[str, Any]:
         """Plain values, for `restore`."""
-        return {"sums": dict(self._sums), "count": self._count}
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up the means of an interrupted run."""
         self._sums = defaultdict(float, state["sums"])
-        self._count = state["count"]
+        self._counts = defaultdict(int, state.get("counts") or dict.fromkeys(state["sums"], state.get("count", 0)))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -146,13 +158,14 @@ class StepFigures:
 
     def add(self, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
-            self._sums[name] += value
-        self._count += 1
+            if math.isfinite(value):
+                self._sums[name] += value
+                self._counts[name] += 1
         self._timed += 1
 
     def mean(self) -> dict[str, float]:
         seconds = time.perf_counter() - self._start
-        return {name: value / self._count for name, value in self._sums.items()} | {
+        return {name: value / self._counts[name] for name, value in self._sums.items()} | {
             "seconds_per_step": seconds / self._timed,
             "waiting_share": self._waited / seconds,
         }
