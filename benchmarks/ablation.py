@@ -43,6 +43,7 @@ from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, Cell, KittiScores
 from monotakd_ros.evaluation.repeated_runs import RowFigure, row_figures
 from monotakd_ros.network.checkpoint import STUDENT, load_checkpoint
 from monotakd_ros.network.precision import usable_amp
+from monotakd_ros.provenance import network_code
 from monotakd_ros.report.boxes_file import BOXES_NAME, read_boxes
 from monotakd_ros.shipped import checkpoint_path, recipe_path
 
@@ -278,9 +279,9 @@ def plan(arguments: argparse.Namespace) -> dict[str, Any]:
         key: [str(path) for path in getattr(arguments, key)] for key in ("data", "unlabelled", "val_data", "test_data")
     }
     steps = {"steps": arguments.steps, "guide_steps": arguments.guide_steps}
-    if START in arguments.recipes:
+    if arguments.init not in OWN_STARTS:
         data["start"] = _checksum(checkpoint_path(arguments.init))
-    return {"recipes": recipes, "guides": given, "init": arguments.init, **data, **steps}
+    return {"recipes": recipes, "guides": given, "init": arguments.init, "code": network_code(), **data, **steps}
 
 
 def _checksum(path: Path | None) -> str | None:
@@ -296,6 +297,7 @@ def check_plan(out: Path, wanted: dict[str, Any]) -> None:
     path = out / PLAN_FILE
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
+        known = {"code": wanted["code"]} | known  # not in plans of earlier versions
         differing = [key for key in wanted if key != "recipes" and known.get(key, []) != wanted[key]]
         recipes = {name: to_dict(from_dict(Config, settings)) for name, settings in known["recipes"].items()}
         differing += [

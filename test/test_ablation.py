@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from monotakd_ros.cli.main import build_parser
 from monotakd_ros.data.kitti_results import results_from_text
 from monotakd_ros.errors import ConfigError, TrainingError
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame
@@ -61,6 +62,20 @@ class TestRuns:
         assert settings[settings.index("--teacher") + 1] == str(assistant.init) == str(teacher.weights)
         assert teacher.init is None
         assert settings[settings.index("--steps") + 1] == "9"
+
+    def test_its_commands_are_understood(self, ablation, arguments, tmp_path):
+        rows = ["none", "paper", "paper+unlabelled", "none+unlabelled_only"]
+        given = arguments(
+            "--recipes", *rows, "--unlabelled", "u", "--val-data", "v", "--guide-cache", "g", "--steps", "7"
+        )
+        guides = ablation.guide_runs(given)
+        for run in (*guides, *ablation.student_runs(given, guides)):
+            train, evaluate = (build_parser(words[0]).parse_args(words) for words in run.commands([Path("b")], "cpu"))
+            assert (train.network, train.init, train.val_data) == (run.network, run.init, [Path("v")])
+            assert evaluate.checkpoint == train.out / "final.pt" and evaluate.data == [Path("b")]
+            run.weights.parent.mkdir(parents=True)
+            (run.weights.parent / "last.pt").touch()
+            assert build_parser("train").parse_args(next(run.commands([], "cpu"))).resume
 
     def test_an_overlay_is_for_guides_and_students(self, ablation, arguments, repository):
         overlay = str(repository / "config" / "recipes" / "refine.yaml")
@@ -261,6 +276,26 @@ class TestPlan:
         first["recipes"]["imd"]["training"]["batch_size"] = 99
         with pytest.raises(ConfigError, match=r"other settings \(imd\)"):
             ablation.check_plan(tmp_path, first)
+
+    def test_runs_of_other_code_or_another_start_are_refused(self, ablation, arguments, tmp_path, monkeypatch):
+        weights = tmp_path / "mine.pt"
+        weights.write_bytes(b"one")
+        plan = ablation.plan(arguments("--recipes", "none", "--init", str(weights)))
+        ablation.check_plan(tmp_path / "of_now", plan)
+        weights.write_bytes(b"two")
+        with pytest.raises(ConfigError, match=r"other settings \(start\)"):
+            ablation.check_plan(
+                tmp_path / "of_now", ablation.plan(arguments("--recipes", "none", "--init", str(weights)))
+            )
+        weights.write_bytes(b"one")
+        monkeypatch.setattr(ablation, "network_code", lambda: "of later")
+        later = ablation.plan(arguments("--recipes", "none", "--init", str(weights)))
+        with pytest.raises(ConfigError, match=r"other settings \(code\)"):
+            ablation.check_plan(tmp_path / "of_now", later)
+        del plan["code"]
+        (tmp_path / "earlier").mkdir()
+        (tmp_path / "earlier" / "plan.json").write_text(json.dumps(plan))
+        ablation.check_plan(tmp_path / "earlier", later)
 
 
 FRAMES = 80
