@@ -397,7 +397,8 @@ class DistillationConfig:
     """Residuals below this share of the largest become 0: the frame's largest; with `min_max` the batch's (the released
     code: 0.6)."""
     residual_foreground_weight: float = 1.0
-    """Weight of what the threshold kept, against 1 for the rest of the map."""
+    """Weight of what the threshold kept, against 1 for the rest of the map: where LiDAR tells more than depth does,
+    be it an object or a wall. Not to be confused with `foreground_weight`."""
     foreground_weight: float = 1.0
     """In `imd` and `direct`: weight of the cells in which the teacher is sure of an object, against 1 where it sees
     none. 1 weighs all cells alike, and asks for no teacher."""

@@ -78,6 +78,8 @@ def min_max(bev: torch.Tensor) -> torch.Tensor:
 def cell_weights(teacher_logits: torch.Tensor, size: tuple[int, int], foreground_weight: float) -> torch.Tensor:
     """Weight (B, 1, Y, X) of each cell: 1 where the teacher sees nothing, up to `foreground_weight` where it is sure.
 
+    w = 1 + (foreground_weight - 1) max over 3 x 3 cells, anchors and classes of sigmoid(teacher).
+
     A cell is as sure as the surest of its anchors and of those of the eight cells around it, because a detector is
     sure in the few cells about an object's centre. Without gradient.
 

@@ -63,6 +63,9 @@ class LossTerm:
 def class_loss(cls_logits: torch.Tensor, targets: AnchorTargets, alpha: float, gamma: float) -> torch.Tensor:
     """Sigmoid focal loss over all counted anchors, divided by the batch's positives (at least 1).
 
+    (1 / N+) sum [ alpha (1 - p)^gamma (-log p) where the class is meant, (1 - alpha) p^gamma (-log(1 - p)) elsewhere ],
+    p = sigmoid(logit); a positive that a teacher labelled counts by its weight.
+
     Args:
         cls_logits: (B, A, K).
         targets: of the same batch.
@@ -86,6 +89,9 @@ def class_loss(cls_logits: torch.Tensor, targets: AnchorTargets, alpha: float, g
 
 def box_loss(box_codes: torch.Tensor, targets: AnchorTargets) -> torch.Tensor:
     """Smooth L1 (beta 1/9) of the positives' codes (B, A, 7), summed over codes, mean over positives.
+
+    (1 / N+) sum [ s(x - x*) + … + s(h - h*) + s(sin(heading - heading*)) ], s(d) = d^2 / (2 beta) where |d| < beta,
+    else |d| - beta / 2.
 
     The heading enters as the sine of the difference, so that opposite headings cost nothing here; the direction
     bin tells them apart.
@@ -113,6 +119,8 @@ def direction_loss(dir_logits: torch.Tensor, targets: AnchorTargets) -> torch.Te
 
 def depth_loss(depth_logits: torch.Tensor, targets: DepthTargets, foreground_weight: float) -> torch.Tensor:
     """Focal cross-entropy over depth bins, mean over cells that have a target.
+
+    (1 / N) sum w alpha (1 - p)^gamma (-log p), p = softmax(logits) at the measured bin, alpha 0.25, gamma 2.
 
     Args:
         depth_logits: (B, D + 1, Hf, Wf); class D is "out of range".
