@@ -5,16 +5,19 @@
 #   assistant  models/assistant_small.pt  the camera network given LiDAR depth, started from the camera, aligned with the teacher
 #   student    models/monotakd_small.pt   the camera network with residual branch, started from the camera, taught by both
 # Usage: tools/train_shipped_student.sh WORK_FOLDER [VENV]   (about three hours on 2 cores, 7 GB; goes on where it stopped)
+# With QUICK=1 in the environment it takes three drives of two frames and two steps a network: to see that all of it runs.
 set -euo pipefail
 
 work=${1:?usage: tools/train_shipped_student.sh WORK_FOLDER [VENV]}
 root=$(cd "$(dirname "$0")/.." && pwd)
 monotakd=${2:-$root/.venv}/bin/monotakd
+drives=110 watched=5 frames=20 most_steps=
+[ -n "${QUICK:-}" ] && drives=2 watched=1 frames=2 most_steps=2
 
 mkdir -p "$work"
-for seed in $(seq 1 115); do
+for seed in $(seq 1 $((drives + watched))); do
     drive=$work/drive_$(printf '%05d' "$seed")
-    [ -e "$drive" ] || "$monotakd" simulate "$drive" --frames 20 --seed "$seed" --rate-hz 1
+    [ -e "$drive" ] || "$monotakd" simulate "$drive" --frames "$frames" --seed "$seed" --rate-hz 1
 done
 
 # train RUN NETWORK START ARGUMENT...: from START's weights ("": random ones), on from where it stopped, or not at all
@@ -24,8 +27,9 @@ train() {
     shift 3
     [ -e "$out/final.pt" ] && return
     [ -e "$out/last.pt" ] && start=(--resume)
-    "$monotakd" train "$network" "$@" --out "$out" --cache "$work/cache" "${start[@]}" \
-        --data $(seq -f "$work/drive_%05.0f" 1 110) --val-data $(seq -f "$work/drive_%05.0f" 111 115)
+    "$monotakd" train "$network" "$@" --out "$out" --cache "$work/cache" "${start[@]}" ${most_steps:+--steps $most_steps} \
+        --data $(seq -f "$work/drive_%05.0f" 1 "$drives") \
+        --val-data $(seq -f "$work/drive_%05.0f" $((drives + 1)) $((drives + watched)))
 }
 
 camera=$work/camera/final.pt teacher=$work/teacher/final.pt assistant=$work/assistant/final.pt

@@ -114,6 +114,11 @@ GUIDED_EXAMPLE = """\
   monotakd train student --config config/monotakd_small.yaml --recipe paper --recipe unlabelled --out run4 \\
       --data drive_a --unlabelled drive_c drive_d \\
       --teacher run_teacher/final.pt --assistant run_assistant/final.pt --init run_assistant/final.pt
+
+Another vehicle's camera and LiDAR, nothing labelled, from the shipped weights:
+  monotakd train student --config config/monotakd_small.yaml --recipe paper --recipe unlabelled_only --recipe refine \\
+      --unlabelled recording_a recording_b --teacher teacher_small --assistant assistant_small --init monotakd_small \\
+      --steps 700 --guide-cache guides --out run5
 """
 
 
