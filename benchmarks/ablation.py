@@ -297,7 +297,9 @@ def check_plan(out: Path, wanted: dict[str, Any]) -> None:
     path = out / PLAN_FILE
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
-        known = {"code": wanted["code"]} | known  # not in plans of earlier versions
+        known = {
+            key: wanted[key] for key in ("code", "start") if key in wanted
+        } | known  # earlier versions kept neither
         differing = [key for key in wanted if key != "recipes" and known.get(key, []) != wanted[key]]
         recipes = {name: to_dict(from_dict(Config, settings)) for name, settings in known["recipes"].items()}
         differing += [

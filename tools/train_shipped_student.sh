@@ -5,14 +5,15 @@
 #   assistant  models/assistant_small.pt  the camera network given LiDAR depth, started from the camera, aligned with the teacher
 #   student    models/monotakd_small.pt   the camera network with residual branch, started from the camera, taught by both
 # Usage: tools/train_shipped_student.sh WORK_FOLDER [VENV]   (about three hours on 2 cores, 7 GB; goes on where it stopped)
-# With QUICK=1 in the environment it takes three drives of two frames and two steps a network: to see that all of it runs.
+# With QUICK=1 in the environment it takes three drives of two frames and two steps a network, in WORK_FOLDER/quick: to see
+# that all of it runs.
 set -euo pipefail
 
 work=${1:?usage: tools/train_shipped_student.sh WORK_FOLDER [VENV]}
 root=$(cd "$(dirname "$0")/.." && pwd)
 monotakd=${2:-$root/.venv}/bin/monotakd
 drives=110 watched=5 frames=20 most_steps=
-[ -n "${QUICK:-}" ] && drives=2 watched=1 frames=2 most_steps=2
+[ -n "${QUICK:-}" ] && drives=2 watched=1 frames=2 most_steps=2 work=$work/quick
 
 mkdir -p "$work"
 for seed in $(seq 1 $((drives + watched))); do

@@ -8,30 +8,140 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from monotakd_ros.atomic import atomic_path, output_errors
+from monotakd_ros.config import Config
 from monotakd_ros.errors import TrainingError
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER
-from monotakd_ros.provenance import file_sha256
+from monotakd_ros.provenance import CheckpointName
 from monotakd_ros.training.run_folder import STATE_FILE
 
-KINDS = (TEACHER, ASSISTANT, STUDENT)
 PLAN_FILE = "stages.json"
 WEIGHTS = ("init", TEACHER, ASSISTANT)
-STEPS = ("steps", "guide_steps")
 
 
-def write_plan(arguments: argparse.Namespace) -> None:
-    """Keep what decides the stages of a new run; weights by path and SHA-256.
+@dataclass(frozen=True)
+class GivenWeights:
+    """A weights file of the command line: absolute path, and what tells its content."""
+
+    path: str
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> GivenWeights:
+        """Raises CheckpointError: unreadable."""
+        return cls(str(path.resolve()), CheckpointName.of(path).sha256)
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What decides the stages, beside config and data, which every stage's state knows.
+
+    Attributes:
+        steps: of the student.
+        guide_steps: of teacher and assistant.
+        from_scratch: every network starts from random weights.
+        init: start of the student.
+        teacher: taken instead of training one.
+        assistant: taken instead of training one.
+    """
+
+    steps: int
+    guide_steps: int
+    from_scratch: bool = False
+    init: GivenWeights | None = None
+    teacher: GivenWeights | None = None
+    assistant: GivenWeights | None = None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace, config: Config) -> StagePlan:
+        """The plan of a new run.
+
+        Raises:
+            CheckpointError: weights that cannot be read.
+        """
+        steps = arguments.steps or config.training.steps
+        given = {name: path and GivenWeights.of(path) for name in WEIGHTS for path in [getattr(arguments, name)]}
+        return cls(steps, arguments.guide_steps or steps, arguments.from_scratch, **given)
+
+    def resumed(self, arguments: argparse.Namespace, where: Path, begun: bool) -> StagePlan:
+        """The plan to go on with: numbers of steps may be given anew, and weights may lie elsewhere.
+
+        Guides take as many steps as at first, whatever the student then takes.
+
+        Args:
+            arguments: of the command that resumes; what it leaves out is as it was.
+            where: the plan's file, for messages.
+            begun: whether any stage was; else weights may be others.
+
+        Raises:
+            TrainingError: weights or a start that the run was not begun with; weights that are gone, or changed.
+            CheckpointError: weights that cannot be read.
+        """
+        if begun and arguments.from_scratch and not self.from_scratch:
+            raise TrainingError(f"{where}: the run was begun without --from-scratch: leave it out, or start a new run")
+        plan = replace(
+            self,
+            steps=arguments.steps or self.steps,
+            guide_steps=arguments.guide_steps or self.guide_steps,
+            from_scratch=self.from_scratch or arguments.from_scratch,
+        )
+        for name in WEIGHTS:
+            path, known = getattr(arguments, name), getattr(self, name)
+            if path is not None:
+                plan = replace(plan, **{name: GivenWeights.of(path)})
+            if path is not None and begun:
+                _require_same(where, name, known, getattr(plan, name))
+        return plan
+
+    def arguments(self, student_begun: bool) -> dict[str, Any]:
+        """What it decides, as arguments of the command line.
+
+        Args:
+            student_begun: it then has its own state, and its start is not looked at any more.
+
+        Raises:
+            TrainingError: weights that are gone, or changed.
+        """
+        weights = {name: _still_there(name, getattr(self, name)) for name in (TEACHER, ASSISTANT)}
+        weights["init"] = None if student_begun else _still_there("init", self.init)
+        plain = {"steps": self.steps, "guide_steps": self.guide_steps, "from_scratch": self.from_scratch}
+        return {**plain, **weights}
+
+
+def begun_stages(out: Path) -> list[str]:
+    """The networks of a run that have a state to go on from."""
+    return [kind for kind in (TEACHER, ASSISTANT, STUDENT) if (out / kind / STATE_FILE).is_file()]
+
+
+def write_plan(out: Path, plan: StagePlan) -> None:
+    """Keep the plan of a run.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    plan = {name: getattr(arguments, name) for name in (*STEPS, "from_scratch")}
-    _write(arguments.out, plan | {name: _name(getattr(arguments, name)) for name in WEIGHTS})
+    with atomic_path(out / PLAN_FILE) as temporary:
+        temporary.write_text(json.dumps(asdict(plan), indent=1), encoding="utf-8")
+
+
+def read_plan(out: Path) -> StagePlan | None:
+    """The plan of a run; None where there is none, as of a run of an earlier version.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
+    path = out / PLAN_FILE
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        weights = {name: item and GivenWeights(**item) for name in WEIGHTS for item in [values[name]]}
+        return StagePlan(int(values["steps"]), int(values["guide_steps"]), bool(values["from_scratch"]), **weights)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path}: expected what the run was begun with ({error!r}): start a new run") from error
 
 
 def forget_plan(out: Path) -> None:
@@ -44,65 +154,22 @@ def forget_plan(out: Path) -> None:
         (out / PLAN_FILE).unlink(missing_ok=True)
 
 
-def resumed(arguments: argparse.Namespace) -> argparse.Namespace:
-    """The arguments of a run to resume, with what was left out as it was at first.
-
-    Numbers of steps may be given anew, and are kept. Guides take as many as at first, whatever the student then takes.
-    A folder in which nothing was begun gets a plan; a run of an earlier version goes on without one.
-
-    Raises:
-        TrainingError: weights or a start that the run was not begun with; weights that are not there any more, or
-            changed; a damaged plan.
-        OutputError: the folder cannot be written.
-    """
-    path = arguments.out / PLAN_FILE
-    if not path.is_file():
-        if not any((arguments.out / kind / STATE_FILE).is_file() for kind in KINDS):
-            write_plan(arguments)
-        return arguments
-    plan = _read(path)
-    if arguments.from_scratch and not plan["from_scratch"]:
-        raise TrainingError(f"{path}: the run was begun without --from-scratch: leave it out, or start a new run")
-    asked = [TEACHER, ASSISTANT]
-    if not (arguments.out / STUDENT / STATE_FILE).is_file():  # else its start was taken long ago
-        asked.append("init")
-    weights: dict[str, Path | None] = {"init": None}
-    weights |= {name: _same_weights(path, name, getattr(arguments, name), plan[name]) for name in asked}
-    plan["guide_steps"] = arguments.guide_steps or plan["guide_steps"] or plan["steps"]
-    plan["steps"] = arguments.steps or plan["steps"]
-    _write(arguments.out, plan)
-    return argparse.Namespace(**vars(arguments) | plan | weights)
-
-
-def _name(path: Path | None) -> dict[str, str] | None:
-    return None if path is None else {"path": str(path.resolve()), "sha256": file_sha256(path)}
-
-
-def _write(out: Path, plan: Mapping[str, Any]) -> None:
-    with atomic_path(out / PLAN_FILE) as temporary:
-        temporary.write_text(json.dumps(plan, indent=1), encoding="utf-8")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        return {name: plan[name] for name in (*STEPS, "from_scratch", *WEIGHTS)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{path}: expected what the run was begun with ({error!r}): start a new run") from error
-
-
-def _same_weights(plan: Path, name: str, given: Path | None, known: dict[str, str] | None) -> Path | None:
-    """The weights to go on with: those that the run was begun with, wherever they now are."""
+def _require_same(where: Path, name: str, known: GivenWeights | None, given: GivenWeights) -> None:
     if known is None:
-        if given is not None:
-            raise TrainingError(f"{plan}: the run was begun without --{name}: leave it out, or start a new run")
+        raise TrainingError(f"{where}: the run was begun without --{name}: leave it out, or start a new run")
+    if known.sha256 != given.sha256:
+        raise TrainingError(f"{given.path}: not the weights that the run was begun with (--{name}): give those")
+
+
+def _still_there(name: str, weights: GivenWeights | None) -> Path | None:
+    if weights is None:
         return None
-    path = given or Path(known["path"])
+    path = Path(weights.path)
     if not path.is_file():
         raise TrainingError(
             f"{path}: expected the weights that the run was begun with (--{name}), found nothing: if they lie "
             "elsewhere now, say where"
         )
-    if file_sha256(path) != known["sha256"]:
-        raise TrainingError(f"{path}: not the weights that the run was begun with (--{name}): give those")
+    if GivenWeights.of(path) != weights:
+        raise TrainingError(f"{path}: not the weights that the run was begun with (--{name}) any more")
     return path

@@ -80,7 +80,6 @@ GUIDES_OF = {STUDENT: (TEACHER, ASSISTANT), ASSISTANT: (TEACHER,)}
 """Per network: the guides that may teach it."""
 
 ALL = "all"
-INIT_AND_RESUME = "--init starts a new run and --resume continues one: give one of them"
 
 DESCRIPTION = """\
 {description}
@@ -160,7 +159,8 @@ def run_all(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
     check_unlabelled(arguments, config)  # before a teacher is trained for them
     with _together(arguments.device) as processes:
-        arguments = processes.from_first(lambda: train_all.begin(arguments, config))
+        decided = processes.from_first(lambda: train_all.begin(arguments, config))
+        arguments = argparse.Namespace(**vars(arguments) | decided)
         say = print if processes.first else lambda line: None
         return train_all.run_stages(arguments, config, lambda stage: _train(stage, processes), say)
 
@@ -240,7 +240,7 @@ def _together(device: str) -> Iterator[Processes]:
 def _train(arguments: argparse.Namespace, processes: Processes) -> int:
     """One process's part of `run`."""
     if arguments.resume and arguments.init is not None:
-        raise ConfigError(INIT_AND_RESUME)
+        raise ConfigError(train_all.INIT_AND_RESUME)
     resolve_device(processes.device)
     if processes.first:
         check_run_folder(arguments.out, arguments.resume, arguments.overwrite)
@@ -258,7 +258,8 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
     if arguments.unlabelled and not config.training.distillation.teacher_weights:
         given[TEACHER] = None  # it only labels
     guides = load_guides(arguments.network, config, **given) if given else NO_GUIDES
-    cameras = (len(arguments.data) + len(arguments.unlabelled), len(arguments.val_data))
+    held_back = arguments.data if config.training.validation_fraction else []
+    cameras = (len(arguments.data) + len(arguments.unlabelled), len(arguments.val_data or held_back))
     check_step_fits(arguments.network, config, guides, cameras, processes)
     if guides.networks and arguments.guide_cache is not None:
         require_repeated_frames(config.training.augment)
@@ -277,7 +278,13 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
     val_usable = [usable_frames(cache, arguments.network) for cache in val_caches]
     train_frames, val_frames = split(usable, val_usable, config.training.validation_fraction)
     check_gaps(caches, arguments.network, config, unlabelled)
-    data = {"train": [cache.identity for cache in caches], "validation": [cache.identity for cache in val_caches]}
+    data: dict[str, Any] = {
+        "train": [cache.identity for cache in caches],
+        "validation": [cache.identity for cache in val_caches],
+    }
+    left_out = sum(len(cache) for cache in (*caches, *val_caches)) - sum(map(len, (*usable, *val_usable)))
+    if left_out:
+        data["left_out_without_cloud"] = left_out
     labels: dict[str, Any] = {}
     if unlabelled:
         found = processes.in_turn(lambda: _label(unlabelled, arguments, config, processes))

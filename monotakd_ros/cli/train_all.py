@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from monotakd_ros.atomic import output_errors
 from monotakd_ros.cli import stage_plan
@@ -18,6 +19,8 @@ from monotakd_ros.network.inherit import start_from
 from monotakd_ros.training.guide_maps import require_repeated_frames
 from monotakd_ros.training.guides import asking_weights, check_agreement
 from monotakd_ros.training.run_folder import CACHE_DIR, FINAL_FILE, STATE_FILE
+
+INIT_AND_RESUME = "--init starts a new run and --resume continues one: give one of them"
 
 DESCRIPTION = """\
 Train what a recipe asks for, stage by stage: the teacher on LiDAR; the assistant on camera and LiDAR depth, starting
@@ -136,27 +139,39 @@ def check_given(arguments: argparse.Namespace, config: Config) -> None:
         start_from(build_network(STUDENT, config), STUDENT, arguments.init)
 
 
-def begin(arguments: argparse.Namespace, config: Config) -> argparse.Namespace:
+def begin(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
     """Check everything, then keep what decides the stages; with --resume, take it from the run that is gone on with.
 
     Returns:
-        The arguments to train with.
+        Arguments to lay over those of the command line.
 
     Raises:
         OutputError: see `check_place`; or the folder cannot be written.
         CheckpointError: see `check_given`.
-        ConfigError: see `check_given`.
-        TrainingError: see `stage_plan.resumed`.
+        ConfigError: see `check_given`; or a start for a run of an earlier version, which does not say what it had.
+        TrainingError: see `stage_plan`.
     """
     check_place(arguments)
-    if arguments.resume:
-        arguments = stage_plan.resumed(arguments)
-    check_given(arguments, config)
+    out = arguments.out
+    begun = stage_plan.begun_stages(out) if arguments.resume else []
+    known = stage_plan.read_plan(out) if arguments.resume else None
+    if known is not None:
+        plan = known.resumed(arguments, out / stage_plan.PLAN_FILE, bool(begun))
+        decided = plan.arguments(STUDENT in begun)
+        check_given(argparse.Namespace(**vars(arguments) | decided), config)
+    else:
+        if begun and arguments.init is not None:
+            raise ConfigError(INIT_AND_RESUME)
+        check_given(arguments, config)
+        if begun:
+            return {}
+        plan = stage_plan.StagePlan.of(arguments, config)
+        decided = plan.arguments(student_begun=False)
     if not arguments.resume:
-        stage_plan.forget_plan(arguments.out)
+        stage_plan.forget_plan(out)
         forget_states(arguments, config)
-        stage_plan.write_plan(arguments)
-    return arguments
+    stage_plan.write_plan(out, plan)
+    return decided
 
 
 def forget_states(arguments: argparse.Namespace, config: Config) -> None:
@@ -196,7 +211,7 @@ def stage_arguments(arguments: argparse.Namespace, config: Config, stage: Stage)
     """The command line of one stage: a run that was begun goes on, what was left before its first state is replaced."""
     labels_are_for_guides = config.training.semi_supervised.unlabelled_fraction == 1
     begun = arguments.resume and (stage.out / STATE_FILE).is_file()
-    steps = arguments.steps if stage.network == STUDENT else arguments.guide_steps or arguments.steps
+    steps = arguments.steps if stage.network == STUDENT else arguments.guide_steps or arguments.steps  # None: its own
     if begun and stage.network != STUDENT and (stage.out / FINAL_FILE).is_file():
         steps = None  # done, and others were taught by it
     own = {

@@ -218,15 +218,23 @@ class FrameAssembler:
         self, truth: Any, stamp_ns: int, cam_T_lidar: np.ndarray, frame_ids: tuple[str, str]
     ) -> Labels3D | None:
         camera_frame, lidar_frame = frame_ids
-        where = self._where(self._topics.ground_truth, truth[0])
         truth_frame = frame_name(truth[1].header.frame_id)
         if truth_frame == lidar_frame:
-            return labels_from_msg(truth[1], np.eye(4), where)
+            return self._labels_from_msg(truth, np.eye(4))
         cam_T_truth = self._geometry.lookup(camera_frame, truth_frame, stamp_ns)
         if cam_T_truth is None:
             self._geometry.warn_once(f"no transform from {truth_frame} to {camera_frame}: ground truth is left out")
             return None
-        return labels_from_msg(truth[1], np.linalg.inv(cam_T_lidar) @ cam_T_truth, where)
+        return self._labels_from_msg(truth, np.linalg.inv(cam_T_lidar) @ cam_T_truth)
+
+    def _labels_from_msg(self, truth: Any, lidar_T_truth: np.ndarray) -> Labels3D | None:
+        """None, and a warning, where a label is no box: the frame is good for everything but to learn from."""
+        try:
+            where = f"topic {self._topics.ground_truth}, stamp {truth[0]} ns"
+            return labels_from_msg(truth[1], lidar_T_truth, where)
+        except FrameError as error:
+            self._geometry.warn_once(f"{error}; all labels of this frame are left out")
+            return None
 
     def _stamp_ns(self, value: Any, message: BagMessage) -> int:
         """The header's stamp; the bag's time for messages without one (or with an empty one)."""

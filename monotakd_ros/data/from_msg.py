@@ -137,8 +137,8 @@ def labels_from_msg(message: Any, lidar_T_frame: np.ndarray, where: str = "groun
         where: topic and stamp, for messages.
 
     Raises:
-        FrameError: a box with a position, orientation or size that is not finite, or a size <= 0: a network that
-            learnt from the frame would take the object for background.
+        FrameError: a box with a position, orientation or size that is not finite, or a size <= 0: to leave it out
+            would be to say that nothing is there.
     """
     names, boxes = [], []
     for number, detection in enumerate(message.detections):

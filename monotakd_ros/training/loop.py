@@ -391,8 +391,8 @@ class TrainingRun:
             names = [name for part in self.processes.gather(own) for name in part]
             raise TrainingError(
                 f"step {self.step + 1}: expected finite numbers, got {', '.join(broken)} in a batch of the frames "
-                f"{', '.join(names)}. {STATE_FILE} holds the state of the last checkpoint before, if one "
-                "was reached; a lower training.learning_rate or training.amp off may help"
+                f"{', '.join(names)}. {STATE_FILE} holds the state of the last checkpoint before; "
+                "a lower training.learning_rate or training.amp off may help"
             )
 
     def _require_scale(self) -> None:

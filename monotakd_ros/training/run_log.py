@@ -37,7 +37,7 @@ class RunLog:
         self._path = out / LOG_FILE
         kept = self._drop_after(step, validation_owed)
         dropped_from = step if validation_owed else step + 1  # TensorBoard drops all kinds of a step together
-        self._writer = _summary_writer(out / TENSORBOARD_DIR, dropped_from if step else None)
+        self._writer = _summary_writer(out / TENSORBOARD_DIR, dropped_from)
         for record in kept:
             if record["step"] >= dropped_from:
                 self._show(record.pop("kind"), record.pop("step"), record)
@@ -97,7 +97,7 @@ def _still_holds(line: str, step: int, validation_owed: bool) -> bool:
         return False
 
 
-def _summary_writer(folder: Path, dropped_from: int | None) -> Any:
+def _summary_writer(folder: Path, dropped_from: int) -> Any:
     """Goes on in a folder from which the entries of a step, and all later ones, are dropped."""
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -119,7 +119,8 @@ class StepFigures:
 
     def clear(self) -> None:
         self._sums: dict[str, float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
+        self._count = 0
+        self._not_finite: dict[str, int] = defaultdict(int)
         self.start_clock()
 
     def start_clock(self) -> None:
@@ -130,12 +131,13 @@ class StepFigures:
 
     def state(self) -> dict[str, Any]:
         """Plain values, for `restore`."""
-        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+        return {"sums": dict(self._sums), "count": self._count, "not_finite": dict(self._not_finite)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up the means of an interrupted run."""
         self._sums = defaultdict(float, state["sums"])
-        self._counts = defaultdict(int, state.get("counts") or dict.fromkeys(state["sums"], state.get("count", 0)))
+        self._count = state["count"]
+        self._not_finite = defaultdict(int, state.get("not_finite", {}))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -160,12 +162,15 @@ class StepFigures:
         for name, value in figures.items():
             if math.isfinite(value):
                 self._sums[name] += value
-                self._counts[name] += 1
+            else:
+                self._not_finite[name] += 1
+        self._count += 1
         self._timed += 1
 
     def mean(self) -> dict[str, float]:
         seconds = time.perf_counter() - self._start
-        return {name: value / self._counts[name] for name, value in self._sums.items()} | {
+        counts = {name: self._count - self._not_finite[name] for name in self._sums}
+        return {name: value / counts[name] for name, value in self._sums.items() if counts[name]} | {
             "seconds_per_step": seconds / self._timed,
             "waiting_share": self._waited / seconds,
         }

@@ -48,7 +48,8 @@ class Progress:
     Attributes:
         step: number of steps done.
         steps: number of steps of the whole run.
-        figures: `loss`, one `loss_NAME` per term, `learning_rate`, `gradient_norm`.
+        figures: `loss`, one `loss_NAME` per term, `learning_rate`, `gradient_norm`; with fp16
+            `left_out`, 1 where the gradients could not be held and the step was left out.
         validation: figures of the latest validation; empty before the first.
     """
 

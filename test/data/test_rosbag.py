@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -336,6 +337,20 @@ class TestGroundTruth:
             assert frame.labels.class_names == labels.class_names
             np.testing.assert_allclose(frame.labels.boxes_lidar[:, :6], labels.boxes_lidar[:, :6], atol=1e-9)
             assert np.isnan(frame.labels.boxes_img_px).all()
+
+    def test_a_label_that_is_no_box_costs_its_frame_all_labels_and_nothing_else(self, record, make_frame, caplog):
+        labels = make_frame(0).labels
+        broken = labels.boxes_lidar.copy()
+        broken[0, 0] = np.nan
+
+        def add(recording, frame):
+            here = replace(labels, boxes_lidar=broken) if frame.name == "000001" else labels
+            recording.write("/truth", BUILDER.ground_truth(here, frame.stamp_ns, "velodyne"), frame.stamp_ns)
+
+        frames = frames_of(record(3, add))
+        assert [frame.labels is not None for frame in frames] == [True, False, True]
+        assert frames[1].points_lidar is not None
+        assert "topic /truth, stamp" in caplog.text and "expected finite position" in caplog.text
 
     def test_labels_beside_the_bag(self, record, tmp_path):
         path = record(3)

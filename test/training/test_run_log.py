@@ -53,12 +53,15 @@ class TestTensorBoard:
         assert len(lines(tmp_path)) == 4
         self.assert_equal(tmp_path)
 
-    def test_steps_that_are_taken_again_are_shown_once(self, tmp_path):
+    @pytest.mark.parametrize("step", [0, 1])
+    def test_steps_that_are_taken_again_are_shown_once(self, tmp_path, step):
         self.written(tmp_path)
-        log = RunLog(tmp_path, 1)
-        log.write(TRAIN, 2, {"loss": 0.125})
+        log = RunLog(tmp_path, step)
+        log.write(TRAIN, step + 1, {"loss": 0.125})
         log.close()
-        assert [(kind, step) for kind, step, _ in lines(tmp_path)] == [(TRAIN, 1), (TRAIN, 2)]
+        assert [(kind, number) for kind, number, _ in lines(tmp_path)] == [
+            (TRAIN, item + 1) for item in range(step + 1)
+        ]
         self.assert_equal(tmp_path)
 
     def test_a_validation_that_comes_again_is_shown_once_and_its_step_stays(self, tmp_path):
@@ -85,6 +88,12 @@ class TestStepFigures:
         figures.add({"loss": 3.0})
         assert figures.mean()["loss"] == 3.0
 
+    def test_a_term_that_only_some_steps_have_counts_as_0_in_the_others(self):
+        figures = StepFigures()
+        for terms in ({"loss": 2.0, "loss_pseudo_cls": 1.0}, {"loss": 4.0}):
+            figures.add(terms)
+        assert figures.mean()["loss_pseudo_cls"] == 0.5
+
     def test_what_is_not_finite_is_left_out(self, tmp_path):
         """As the norm of gradients that fp16 cannot hold; JSON has no such numbers."""
         figures = StepFigures()
@@ -92,6 +101,10 @@ class TestStepFigures:
             figures.add({"loss": 1.0, "gradient_norm": norm, "left_out": float(not math.isfinite(norm))})
         mean = figures.mean()
         assert mean["gradient_norm"] == 3.0 and mean["left_out"] == 0.5 and mean["loss"] == 1.0
+        again = StepFigures()
+        again.restore(json.loads(json.dumps(figures.state())))
+        again.add({"loss": 1.0, "gradient_norm": 6.0})
+        assert again.mean()["gradient_norm"] == 4.0
         figures.clear()
         figures.add({"gradient_norm": math.inf})
         assert "gradient_norm" not in figures.mean()

@@ -291,7 +291,16 @@ class TestResumed:
         assert bare_command("--resume") == 0
         assert files(tmp_path / "run") == after
 
-    def test_a_given_guide(self, bare_command, tmp_path, save_guide, command_config, monkeypatch):
+    def test_guides_keep_the_configs_number_where_only_the_student_goes_on_for_longer(
+        self, bare_command, tmp_path, stopped_at_the_assistant
+    ):
+        with stopped_at_the_assistant():
+            assert bare_command() == 130
+        assert bare_command("--resume", "--steps", "9") == 0
+        steps = {kind: load_checkpoint(tmp_path / "run" / kind / "final.pt").metadata["step"] for kind in KINDS}
+        assert steps == {"teacher": 8, "assistant": 8, "student": 9}
+
+    def test_a_given_guide(self, bare_command, tmp_path, save_guide, command_config):
         teacher = save_guide("teacher", command_config)
         assert bare_command("--steps", "2", "--teacher", str(teacher), "--stop-at", "1") == 0
         assert bare_command("--resume") == 0
@@ -310,9 +319,25 @@ class TestResumed:
         assert "the run was begun without --assistant" in capsys.readouterr().err
         assert command("--resume", "--from-scratch") == 1
         assert "begun without --from-scratch" in capsys.readouterr().err
-        start.unlink()
+        moved = start.rename(tmp_path / "moved.pt")
         assert command("--resume") == 1
         assert f"{start}: expected the weights that the run was begun with (--init)" in capsys.readouterr().err
+        with stopped_at_the_assistant():
+            assert command("--resume", "--init", str(moved)) == 130
+        with stopped_at_the_assistant():
+            assert command("--resume") == 130, "it knows where they lie now"
+        assert command("--resume") == 0
+        assert command("--resume", "--init", str(other)) == 1, "also where the start was taken long ago"
+        assert "not the weights that the run was begun with (--init)" in capsys.readouterr().err
+        moved.unlink()
+        assert command("--resume") == 0, "nothing needs them any more"
+
+    def test_weights_that_changed_since(self, command, start, stopped_at_the_assistant, capsys):
+        with stopped_at_the_assistant():
+            assert command("--init", str(start)) == 130
+        start.write_bytes(b"another")
+        assert command("--resume") == 1
+        assert "not the weights that the run was begun with (--init) any more" in capsys.readouterr().err
 
     def test_a_damaged_plan(self, command, tmp_path, stopped_at_the_assistant, capsys):
         with stopped_at_the_assistant():
@@ -321,12 +346,34 @@ class TestResumed:
         assert command("--resume") == 1
         assert "stages.json: expected what the run was begun with" in capsys.readouterr().err
 
-    def test_a_run_of_an_earlier_version_has_no_plan(self, command, tmp_path, stopped_at_the_assistant):
+    def test_a_run_of_an_earlier_version_has_no_plan(self, command, tmp_path, stopped_at_the_assistant, capsys):
         with stopped_at_the_assistant():
             assert command() == 130
         (tmp_path / "run" / "stages.json").unlink()
+        assert command("--resume", "--init", str(tmp_path / "run" / "teacher" / "final.pt")) == 1
+        assert "give one of them" in capsys.readouterr().err
         assert command("--resume") == 0
+        assert not (tmp_path / "run" / "stages.json").exists(), "nobody knows what it was begun with"
 
     def test_nothing_was_begun(self, command, tmp_path):
         assert command("--resume") == 0
         assert json.loads((tmp_path / "run" / "stages.json").read_text())["steps"] == 2
+
+    def test_where_nothing_was_begun_all_may_be_otherwise(self, command, tmp_path, start, monkeypatch):
+        def stop(*arguments, **settings):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(train_verb, "train_network", stop)
+            assert command() == 130
+        assert (tmp_path / "run" / "stages.json").is_file()
+        assert command("--resume", "--init", str(start), "--stop-at", "1") == 0
+        assert json.loads((tmp_path / "run" / "stages.json").read_text())["init"]["path"] == str(start)
+
+
+def test_what_is_wrong_costs_the_old_run_nothing(command, tmp_path, capsys):
+    assert command("--stop-at", "1") == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.*") if path.suffix in (".pt", ".json")}
+    assert command("--overwrite", "--recipe", "none", "--teacher", str(tmp_path / "typo.pt")) == 1
+    assert "typo.pt: cannot read the checkpoint" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in before}

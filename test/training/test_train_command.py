@@ -207,16 +207,16 @@ class TestTrainStudent:
         assert source.reads == 0
 
     def test_images_that_are_larger_than_the_config_says_are_counted(
-        self, command, tmp_path, tiny_config, monkeypatch, capsys
+        self, command, tmp_path, tiny_config, fake_source, monkeypatch, capsys
     ):
         """With images that keep their size, what a step needs is known when the sources were read."""
         as_they_come = replace(tiny_config.student.input, width=32, height=32, focal_px=None, center_px=None)
         config = replace(tiny_config, student=replace(tiny_config.student, input=as_they_come))
         (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(to_dict(config)))
-        small = memory_need("student", config)
+        small, source = memory_need("student", config), fake_source()
         monkeypatch.setattr("monotakd_ros.training.memory_need.free_memory", lambda device: 2 * small.total)
-        assert command("--steps", "1") == 1
-        assert "not enough memory" in capsys.readouterr().err
+        assert command("--steps", "1", source=source) == 1
+        assert "not enough memory" in capsys.readouterr().err and source.reads == 1
 
     def test_the_checkpoint_tells_how_images_were_scaled(self, command, tmp_path, training_frames, tiny_config):
         assert command("--steps", "1") == 0
