@@ -297,9 +297,8 @@ def check_plan(out: Path, wanted: dict[str, Any]) -> None:
     path = out / PLAN_FILE
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
-        known = {
-            key: wanted[key] for key in ("code", "start") if key in wanted
-        } | known  # earlier versions kept neither
+        not_kept_by_earlier_versions = {key: wanted[key] for key in ("code", "start") if key in wanted}
+        known = not_kept_by_earlier_versions | known
         differing = [key for key in wanted if key != "recipes" and known.get(key, []) != wanted[key]]
         recipes = {name: to_dict(from_dict(Config, settings)) for name, settings in known["recipes"].items()}
         differing += [

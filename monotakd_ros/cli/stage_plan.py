@@ -15,7 +15,7 @@ from typing import Any
 from monotakd_ros.atomic import atomic_path, output_errors
 from monotakd_ros.config import Config
 from monotakd_ros.errors import TrainingError
-from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER
+from monotakd_ros.network.checkpoint import ASSISTANT, KINDS, TEACHER
 from monotakd_ros.provenance import CheckpointName
 from monotakd_ros.training.run_folder import STATE_FILE
 
@@ -114,7 +114,7 @@ class StagePlan:
 
 def begun_stages(out: Path) -> list[str]:
     """The networks of a run that have a state to go on from."""
-    return [kind for kind in (TEACHER, ASSISTANT, STUDENT) if (out / kind / STATE_FILE).is_file()]
+    return [kind for kind in KINDS if (out / kind / STATE_FILE).is_file()]
 
 
 def write_plan(out: Path, plan: StagePlan) -> None:

@@ -467,6 +467,8 @@ def check_step_fits(
 def with_largest_images(config: Config, caches: Sequence[FrameCache]) -> Config:
     """The config with an input as large as any source's images, each by its first frame, where they keep their size."""
     settings = config.student.input
+    if settings.focal_px is not None:
+        return config
     shapes = [cache[0].prepared.image.shape for cache in caches]
     height, width = (max(shape[axis] for shape in shapes) for axis in (0, 1))
     settings = replace(settings, width=max(width, settings.width), height=max(height, settings.height))

@@ -165,8 +165,7 @@ def begin(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
         check_given(arguments, config)
         if begun:
             return {}
-        plan = stage_plan.StagePlan.of(arguments, config)
-        decided = plan.arguments(student_begun=False)
+        plan, decided = stage_plan.StagePlan.of(arguments, config), {}
     if not arguments.resume:
         stage_plan.forget_plan(out)
         forget_states(arguments, config)
