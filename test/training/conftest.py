@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -279,3 +283,34 @@ def cached_unlabelled(fake_source, tiny_config, tmp_path):
         return cached_frames(read, tmp_path / "cache", settings.input, settings.class_names, unlabelled=True)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def in_two_processes():
+    """Runs Python with some arguments as torchrun would, in two processes of this machine; how they ended, by rank."""
+
+    def run(arguments: list[str]) -> list[subprocess.CompletedProcess]:
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            port = server.getsockname()[1]
+        common = os.environ | {
+            "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+        command = [sys.executable, *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started = [
+            subprocess.Popen(command, env=common | {"RANK": rank, "LOCAL_RANK": rank}, **pipes) for rank in ("0", "1")
+        ]
+        try:
+            said = [process.communicate(timeout=240) for process in started]
+        finally:
+            for process in started:
+                process.kill()
+        return [subprocess.CompletedProcess(command, process.returncode, *text) for process, text in zip(started, said)]
+
+    return run

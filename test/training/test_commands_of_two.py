@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +15,6 @@ from monotakd_ros.config_file import to_dict
 from monotakd_ros.network.checkpoint import load_checkpoint
 
 STAGES = ("teacher", "assistant", "student")
-LIMIT_S = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -46,43 +41,17 @@ def folder(tmp_path_factory, tiny_config) -> Path:
 def command(folder: Path, *more: str) -> list[str]:
     paths = {"config": "tiny.yaml", "data": "labelled", "unlabelled": "unlabelled", "out": "run", "guide-cache": "kept"}
     named = [word for name, path in paths.items() for word in (f"--{name}", str(folder / path))]
-    return ["train", "all", *named, "--steps", "2", "--guide-steps", "2", *more]
+    return ["-m", "monotakd_ros.cli.main", "train", "all", *named, "--steps", "2", "--guide-steps", "2", *more]
 
 
-def in_two_processes(words: list[str]) -> list[tuple[int, str, str]]:
-    """Exit code, stdout and stderr of each process."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port = server.getsockname()[1]
-    common = os.environ | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    common |= {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "monotakd_ros.cli.main", *words],
-            env=common | {"RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        said = [process.communicate(timeout=LIMIT_S) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [(process.returncode, *text) for process, text in zip(started, said)]
-
-
-def test_all_stages_stopped_and_resumed(folder):
+def test_all_stages_stopped_and_resumed(folder, in_two_processes):
     stopped = in_two_processes(command(folder, "--stop-at", "1"))
-    assert [code for code, _, _ in stopped] == [0, 0], stopped
-    assert "stopped after step 1" in stopped[0][1] and not stopped[1][1], "the first process alone speaks"
+    assert [process.returncode for process in stopped] == [0, 0], stopped
+    assert "stopped after step 1" in stopped[0].stdout and not stopped[1].stdout, "the first process alone speaks"
     assert sorted(path.name for path in (folder / "run").iterdir()) == ["cache", "stages.json", "teacher"]
     resumed = in_two_processes(command(folder, "--resume"))
-    assert [code for code, _, _ in resumed] == [0, 0], resumed
-    first, second = (text for _, text, _ in resumed)
+    assert [process.returncode for process in resumed] == [0, 0], resumed
+    first, second = (process.stdout for process in resumed)
     assert not second and [line for line in first.splitlines() if line.startswith("==")] == [
         f"== {kind} ({number} of 3): {folder / 'run' / kind}" for number, kind in enumerate(STAGES, start=1)
     ]
@@ -99,7 +68,7 @@ def test_all_stages_stopped_and_resumed(folder):
     assert {path.name for path in (folder / "kept").iterdir()} == {"teacher", "assistant"}
 
 
-def test_what_is_wrong_ends_both(folder):
+def test_what_is_wrong_ends_both(folder, in_two_processes):
     ended = in_two_processes([*command(folder), "--init", str(folder / "nothing.pt"), "--out", str(folder / "other")])
-    assert all(code != 0 for code, _, _ in ended)
-    assert "nothing.pt: expected a checkpoint file, found nothing" in ended[0][2]
+    assert all(process.returncode != 0 for process in ended)
+    assert "nothing.pt: expected a checkpoint file, found nothing" in ended[0].stderr

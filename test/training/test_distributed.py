@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,37 +27,6 @@ SITES = {"whole": 7, "one_each": 2, "a_single": 1, "none": 0}
 
 def with_training(config, **changes):
     return replace(config, training=replace(config.training, **changes))
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
-def two_processes(folder: Path, jobs: dict) -> tuple[list[dict], list[subprocess.CompletedProcess]]:
-    """Run jobs in two processes; their results by rank, and how they ended."""
-    (folder / "jobs.pickle").write_bytes(pickle.dumps(jobs))
-    common = os.environ | {
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
-    command = [sys.executable, str(SCRIPT), str(folder)]
-    started = [
-        subprocess.Popen(command, env=common | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
-        for rank in ("0", "1")
-    ]
-    try:
-        errors = [process.communicate(timeout=240)[1] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    ended = [subprocess.CompletedProcess(command, p.returncode, None, text) for p, text in zip(started, errors)]
-    files = [folder / f"results{rank}.pickle" for rank in range(2)]
-    return [pickle.loads(file.read_bytes()) if file.is_file() else {} for file in files], ended
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +107,11 @@ def jobs(folder, plain, guided, frames, guide_paths) -> dict[str, dict]:
 
 
 @pytest.fixture(scope="module")
-def outcome(folder, jobs):
-    return two_processes(folder, jobs)
+def outcome(folder, jobs, in_two_processes):
+    (folder / "jobs.pickle").write_bytes(pickle.dumps(jobs))
+    ended = in_two_processes([str(SCRIPT), str(folder)])
+    files = [folder / f"results{rank}.pickle" for rank in range(2)]
+    return [pickle.loads(file.read_bytes()) if file.is_file() else {} for file in files], ended
 
 
 @pytest.fixture(scope="module")
