@@ -494,6 +494,11 @@ class SemiSupervisedConfig:
             f"got {self.ignore_threshold}",
         )
 
+    @property
+    def unlabelled_only(self) -> bool:
+        """Whether no sample has labels of people."""
+        return self.unlabelled_fraction == 1
+
     def threshold_of(self, class_name: str) -> float:
         """The score from which a box of this class is a label."""
         return threshold_of(class_name, self.thresholds, self.threshold)

@@ -208,7 +208,7 @@ def run_stages(
 
 def stage_arguments(arguments: argparse.Namespace, config: Config, stage: Stage) -> argparse.Namespace:
     """The command line of one stage: a run that was begun goes on, what was left before its first state is replaced."""
-    labels_are_for_guides = config.training.semi_supervised.unlabelled_fraction == 1
+    labels_are_for_guides = config.training.semi_supervised.unlabelled_only
     begun = arguments.resume and (stage.out / STATE_FILE).is_file()
     steps = arguments.steps if stage.network == STUDENT else arguments.guide_steps or arguments.steps  # None: its own
     if begun and stage.network != STUDENT and (stage.out / FINAL_FILE).is_file():

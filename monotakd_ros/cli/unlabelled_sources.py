@@ -85,7 +85,7 @@ def check_unlabelled(arguments: argparse.Namespace, config: Config) -> None:
     """
     fraction = config.training.semi_supervised.unlabelled_fraction
     if fraction > 0 and not arguments.unlabelled:
-        recipe = "unlabelled_only" if fraction == 1 else "unlabelled"
+        recipe = "unlabelled_only" if config.training.semi_supervised.unlabelled_only else "unlabelled"
         raise ConfigError(
             f"{arguments.config}: training.semi_supervised.unlabelled_fraction is {fraction}: give the recordings "
             f"(--unlabelled), or set it to 0 (leave out --recipe {recipe})"
@@ -115,7 +115,7 @@ def check_labelled(arguments: argparse.Namespace, config: Config, learners: Sequ
     """
     _check_apart("--val-data", arguments.val_data, "--data", arguments.data)
     _check_distinct("--data", arguments.data)
-    alone = config.training.semi_supervised.unlabelled_fraction == 1
+    alone = config.training.semi_supervised.unlabelled_only
     wanting = [kind for kind in learners if kind != STUDENT or not alone]
     if wanting and not arguments.data:
         way_out = (

@@ -29,7 +29,7 @@ def labelled_terms(output: DetectionOutput, batch: TrainingBatch, config: Traini
     if batch.pseudo is None:
         return detection_terms(output, batch.anchors, config.loss)
     terms = {}
-    if config.semi_supervised.unlabelled_fraction < 1:
+    if not config.semi_supervised.unlabelled_only:
         terms |= _scaled(_terms_of(output, batch, ~batch.pseudo, config), _share(~batch.pseudo))
     weight = config.semi_supervised.detection_weight
     if weight:
