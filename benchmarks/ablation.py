@@ -1,10 +1,11 @@
 """What each kind of distillation brings: every recipe trained with several seeds, scored on drives nobody saw.
 
 Trains a teacher and an assistant once (or takes ready ones), then a student per recipe and seed, evaluates each with
-`monotakd evaluate`, and writes OUT/table.md and OUT/table.json: mean AP over seeds, its interval, the gain over the
-baseline and the share of the teacher's lead that the gain closes (see `evaluation.repeated_runs`). Each run is a
+`monotakd evaluate`, and writes OUT/table.md, table.json and table.png: mean AP over seeds, its interval, the gain over
+the baseline and the share of the teacher's lead that the gain closes (see `evaluation.repeated_runs`). Each run is a
 command of its own, `OUT/runs/RECIPE-SEED/train.log`. Started again, it goes on where it stopped; runs that are done
-are kept, and other settings are refused.
+are kept, and other settings are refused. With --so-far the same command, also while the first one runs, writes the
+table of the runs that are done.
 
 python benchmarks/ablation.py --config config/monotakd_tiny.yaml --data DRIVE... --test-data HELD_OUT... --out OUT
 python benchmarks/ablation.py ... --recipes none direct imd cmrd paper --seeds 0 1 2 --steps 800 --jobs 2
@@ -46,6 +47,7 @@ from monotakd_ros.network.precision import usable_amp
 from monotakd_ros.provenance import network_code
 from monotakd_ros.report.boxes_file import BOXES_NAME, read_boxes
 from monotakd_ros.shipped import checkpoint_path, recipe_path
+from monotakd_ros.visualization.repeated_runs_chart import draw_repeated_runs
 
 RECIPES = ("none", "direct", "imd", "cmrd", "paper")
 START = "start"
@@ -55,7 +57,7 @@ OWN_STARTS = ("assistant", "scratch")
 GUIDES = ("teacher", "assistant")
 ALIGNING = "paper"
 """Recipe by which the teacher aligns the assistant; a teacher does not look at it."""
-PLAN_FILE, TABLE_FILE, JSON_FILE = "plan.json", "table.md", "table.json"
+PLAN_FILE, TABLE_FILE, JSON_FILE, PICTURE_FILE = "plan.json", "table.md", "table.json", "table.png"
 STOP_AFTER_S = 60.0
 
 
@@ -182,9 +184,8 @@ def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[R
             settings = train_arguments(arguments, layers(arguments, recipe), arguments.steps, seed)
             training = settings_of(arguments, recipe).training
             asked = training.distillation
-            fraction = training.semi_supervised.unlabelled_fraction
-            unlabelled = fraction > 0
-            if fraction < 1:
+            unlabelled = training.semi_supervised.unlabelled_fraction > 0
+            if not training.semi_supervised.unlabelled_only:
                 settings += ["--data", *map(str, arguments.data)]
             if unlabelled:
                 settings += ["--unlabelled", *map(str, arguments.unlabelled)]
@@ -215,11 +216,10 @@ def check_rows(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--recipes {START}: --init has to name a student's weights, got {arguments.init}")
         load_checkpoint(checkpoint_path(arguments.init), STUDENT)
     rows = [settings_of(arguments, recipe).training.semi_supervised for recipe in trained(arguments)]
-    fractions = [row.unlabelled_fraction for row in rows]
     own_guides = [kind for kind in GUIDES if getattr(arguments, kind) is None]
-    if not arguments.data and (own_guides or min(fractions, default=1) < 1):
+    if not arguments.data and (own_guides or not all(row.unlabelled_only for row in rows)):
         raise ConfigError("--data: expected labelled sources for the guides and rows that learn from them, got none")
-    if not arguments.unlabelled and max(fractions, default=0) > 0:
+    if not arguments.unlabelled and any(row.unlabelled_fraction > 0 for row in rows):
         raise ConfigError("--unlabelled: expected recordings for the rows that learn from them, got none")
 
 
@@ -344,22 +344,26 @@ def _work_through(
 
 
 def table(arguments: argparse.Namespace, guides: Sequence[Run]) -> dict[str, Any]:
-    """The figures of all recipes whose seeds are done."""
+    """The figures of the runs that are done.
+
+    Raises:
+        TrainingError: a guide, or every run of the first row, is not.
+    """
     resampling = Resampling(0, arguments.resamples, arguments.block_frames)
+    reports = {recipe: reports_of(arguments, recipe) for recipe in arguments.recipes}
+    done = {recipe: [path for path in paths if path.is_file()] for recipe, paths in reports.items()}
+    baseline = arguments.recipes[0]
+    if not done[baseline] or not all(run.boxes.is_file() for run in guides):
+        raise TrainingError(f"{arguments.out}: expected both guides and a run of {baseline} to be done")
     frames = {run.name: read_boxes(run.boxes) for run in guides}
     of_guides = {name: _scores(item) for name, item in frames.items()}
     ceiling = of_guides["teacher"]
-    rows = {
-        recipe: [
-            _scores(read_boxes(arguments.out / "runs" / run_name(recipe, seed) / "report" / BOXES_NAME))
-            for seed in arguments.seeds
-        ]
-        for recipe in arguments.recipes
-    }
+    rows = {recipe: [_scores(read_boxes(path)) for path in paths] for recipe, paths in done.items() if paths}
     recordings = [Path(frame.name).parts[0] for frame in frames["teacher"]]
     result: dict[str, Any] = {
         "frames": len(recordings),
         "seeds": list(arguments.seeds),
+        "not_done": [path.parent.parent.name for paths in reports.values() for path in paths if not path.is_file()],
         "steps": arguments.steps,
         "resamples": resampling.resamples,
         "block_frames": resampling.block_frames,
@@ -367,13 +371,13 @@ def table(arguments: argparse.Namespace, guides: Sequence[Run]) -> dict[str, Any
     }
     cells = [Cell(overlaps, name, "3d", "moderate") for name in KITTI_CLASSES for overlaps in ("strict", "loose")]
     cells = [cell for cell in cells if ceiling.events(cell).num_counted()]
-    with tqdm(total=len(cells) * len(rows) * len(arguments.seeds), desc="drawing", unit="run", leave=False) as bar:
+    with tqdm(total=len(cells) * sum(map(len, rows.values())), desc="drawing", unit="run", leave=False) as bar:
         for cell in cells:
             figures = row_figures(
                 rows,
                 cell,
                 resampling,
-                baseline=arguments.recipes[0],
+                baseline=baseline,
                 ceiling=ceiling,
                 recordings=recordings,
                 on_run=bar.update,
@@ -382,6 +386,12 @@ def table(arguments: argparse.Namespace, guides: Sequence[Run]) -> dict[str, Any
             result["rows"][key] = {name: _plain(figure) for name, figure in figures.items()}
             result["rows"][key] |= {name: {"mean": ap_once(scores, cell)} for name, scores in of_guides.items()}
     return result
+
+
+def reports_of(arguments: argparse.Namespace, recipe: str) -> list[Path]:
+    """Boxes of a row's runs, done or not, seed by seed; what --init names is one for all seeds."""
+    seeds = arguments.seeds[:1] if recipe == START else arguments.seeds
+    return [arguments.out / "runs" / run_name(recipe, seed) / "report" / BOXES_NAME for seed in seeds]
 
 
 def _scores(frames: Sequence[EvaluationFrame]) -> KittiScores:
@@ -399,13 +409,28 @@ def _plain(figure: RowFigure) -> dict[str, Any]:
     }
 
 
+def heading(result: dict[str, Any]) -> str:
+    """What every figure is."""
+    return f"{result['frames']} frames, seeds {', '.join(map(str, result['seeds']))}; AP R40 3D moderate"
+
+
+def draws(result: dict[str, Any]) -> str:
+    """What intervals come from."""
+    return f"{result['resamples']} draws of frames (runs of {result['block_frames']}) and seeds"
+
+
+def picture(result: dict[str, Any]) -> bytes:
+    """The table as a PNG."""
+    undone = f"\nnot done yet: {', '.join(result['not_done'])}" if result["not_done"] else ""
+    bars = f"bars: 95 % of {draws(result)}; ticks: seeds; blue: gain over the first row beyond that"
+    return draw_repeated_runs(result["rows"], f"{heading(result)}, per cent\n{bars}{undone}")
+
+
 def markdown(result: dict[str, Any]) -> str:
     """The table for people: one section per figure."""
-    seeds = ", ".join(map(str, result["seeds"]))
-    parts = [
-        f"{result['frames']} frames, seeds {seeds}; AP R40 3D moderate; intervals of 95 %: {result['resamples']} draws "
-        f"of frames (runs of {result['block_frames']}) and seeds; gains over the first row.\n"
-    ]
+    parts = [f"{heading(result)}; intervals of 95 %: {draws(result)}; gains over the first row.\n"]
+    if result["not_done"]:
+        parts.append(f"\nNot done yet: {', '.join(result['not_done'])}.\n")
     for key, rows in result["rows"].items():
         baseline = next(iter(rows.values()))["mean"]
         parts.append(f"\n**{key}**\n\n| | mean | by seed | gain | gap to the teacher closed |\n|---|---|---|---|---|\n")
@@ -427,10 +452,12 @@ def _line(name: str, row: dict[str, Any], baseline: float) -> str:
 
 
 def write_table(out: Path, result: dict[str, Any]) -> None:
-    """Both files, whole or not at all."""
-    for name, text in ((JSON_FILE, json.dumps(result, indent=1)), (TABLE_FILE, markdown(result))):
+    """Each file whole or not at all."""
+    texts = {JSON_FILE: json.dumps(result, indent=1), TABLE_FILE: markdown(result)}
+    contents = {name: text.encode() for name, text in texts.items()} | {PICTURE_FILE: picture(result)}
+    for name, content in contents.items():
         with atomic_path(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(content)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -463,6 +490,7 @@ def parser() -> argparse.ArgumentParser:
     add("--jobs", type=int, default=1, help="students at a time")
     add("--threads", type=int, default=1, help="CPU threads of a run")
     add("--device", default="cpu")
+    add("--so-far", action="store_true", help="train nothing, write the table of the runs that are done")
     add("--resamples", type=int, default=1000)
     add("--block-frames", type=int, default=10, help="consecutive frames drawn together")
     return result
@@ -478,8 +506,9 @@ def main() -> None:
         check_plan(arguments.out, plan(arguments))
         guides = guide_runs(arguments)
         students = student_runs(arguments, guides)
-        work_on_guides(guides, arguments, children)
-        work_on_students(students, arguments, children)
+        if not arguments.so_far:
+            work_on_guides(guides, arguments, children)
+            work_on_students(students, arguments, children)
         write_table(arguments.out, table(arguments, guides))
     except MonotakdError as error:
         sys.exit(f"error: {error}")

@@ -333,6 +333,39 @@ def test_figures_come_from_the_reports_of_all_runs(ablation, arguments):
     ablation.write_table(given.out, result)
     assert json.loads((given.out / "table.json").read_text()) == result
     assert f"| paper | {rows['paper']['mean']:.1f} (" in (given.out / "table.md").read_text()
+    assert "ot done yet" not in (given.out / "table.md").read_text()
+    assert (given.out / "table.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_of_the_runs_that_are_done(ablation, arguments, tmp_path, monkeypatch, capsys):
+    weights = tmp_path / "mine.pt"
+    weights.write_bytes(b"one")
+    words = ("--recipes", "none", "start", "imd", "paper", "--seeds", "0", "1", "2", "--resamples", "20", "--so-far")
+    given = arguments(*words, "--init", str(weights))
+    monkeypatch.setattr(ablation, "parser", lambda: SimpleNamespace(parse_args=lambda: given))
+    monkeypatch.setattr(ablation, "check_rows", lambda arguments: None)
+    guides = ablation.guide_runs(given)
+    write_report(guides[0].boxes, 80)
+    runs = {run.name: run for run in ablation.student_runs(given, guides)}
+    write_report(runs["start"].boxes, 8)
+    for missing in ("a guide", "the first row"):
+        with pytest.raises(SystemExit, match=r"error: .*out: expected both guides and a run of none to be done"):
+            ablation.main()
+        if missing == "a guide":
+            write_report(guides[1].boxes, 60)
+    for name, found in {"none-1": 16, "paper-0": 32, "paper-2": 40}.items():
+        write_report(runs[name].boxes, found)
+    ablation.main()
+    assert "Not done yet: none-0, none-2, imd-0, imd-1, imd-2, paper-1." in capsys.readouterr().out
+    rows = json.loads((given.out / "table.json").read_text())["rows"]["Car strict"]
+    assert {name: len(row.get("by_seed", ())) for name, row in rows.items()} == {
+        "none": 1,
+        "start": 1,
+        "paper": 2,
+        "teacher": 0,
+        "assistant": 0,
+    }
+    assert rows["paper"]["by_seed"] == pytest.approx([40, 50], abs=2.5)
 
 
 def test_the_table(ablation):
@@ -354,7 +387,8 @@ def test_the_table(ablation):
         },
         "teacher": {"mean": 80.0},
     }
-    result = {"frames": 5, "seeds": [0, 1], "resamples": 10, "block_frames": 2, "rows": {"Car strict": rows}}
+    result = {"frames": 5, "seeds": [0, 1], "not_done": [], "resamples": 10, "block_frames": 2}
+    result["rows"] = {"Car strict": rows}
     lines = ablation.markdown(result).splitlines()
     assert "| none | 20.0 (15.0 to 25.0) | 19.0 / 21.0 | | |" in lines
     assert "| paper | 35.0 (30.0 to 40.0) | 34.0 / 36.0 | +15.0 (+9.0 to +21.0) | 25% (10% to 40%) |" in lines

@@ -4,7 +4,8 @@ One training with one seed says little: another seed of the same recipe may diff
 recipe's figure is the mean over its seeds, and its interval covers both kinds of luck: frames are drawn as in
 `bootstrap`, and seeds are drawn with replacement beside them. All recipes share the draws, so that what frames, and
 seeds (same order of frames, same random start), do to both cancels in a difference. With few seeds such an interval
-is too narrow: three seeds tell little about their own spread, which is why every seed's value is given too.
+is too narrow: three seeds tell little about their own spread, and one nothing, which is why every seed's value is
+given too.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def row_figures(
     """One figure of every recipe.
 
     Args:
-        rows: recipe -> scores of its seeds, in the same order of seeds in every recipe.
+        rows: recipe -> scores of its seeds. Recipes with as many share the draws of seeds, so that theirs have to be
+            the same seeds in the same order.
         cell: which figure.
         resampling: how to draw; at least one draw.
         baseline: the recipe that gains are counted from.
@@ -66,14 +68,13 @@ def row_figures(
         on_run: called after each detector, for a progress bar.
 
     Raises:
-        ConfigError: no such baseline, no draws, no seeds, or recipes with unequal numbers of seeds.
+        ConfigError: no such baseline, no draws, or a recipe without seeds.
     """
-    seeds = _number_of_seeds(rows, baseline, resampling)
+    _check(rows, baseline, resampling)
     frames = rows[baseline][0].pairs.truth.num_frames
     weights = resampling.weights(frames, recordings)
-    drawn_seeds = np.random.default_rng([resampling.seed, 1]).integers(seeds, size=(len(weights), seeds))
     points = {name: np.array([ap_once(item, cell) for item in scores]) for name, scores in rows.items()}
-    means = {name: _drawn_means(scores, cell, weights, drawn_seeds, on_run) for name, scores in rows.items()}
+    means = {name: _drawn_means(scores, cell, weights, resampling.seed, on_run) for name, scores in rows.items()}
     top = None if ceiling is None else (ap_once(ceiling, cell), ap_under(ceiling, cell, weights))
     figures = {}
     for name in rows:
@@ -88,25 +89,26 @@ def row_figures(
     return figures
 
 
-def _number_of_seeds(rows: Mapping[str, Sequence[KittiScores]], baseline: str, resampling: Resampling) -> int:
+def _check(rows: Mapping[str, Sequence[KittiScores]], baseline: str, resampling: Resampling) -> None:
     if baseline not in rows:
         raise ConfigError(f"baseline {baseline}: expected one of {', '.join(rows) or 'no rows at all'}")
     if not resampling.resamples:
         raise ConfigError("expected at least 1 draw, got 0")
-    counts = {name: len(scores) for name, scores in rows.items()}
-    if len(set(counts.values())) != 1 or not counts[baseline]:
-        raise ConfigError(f"expected the same number of seeds in every row, at least 1, got {counts}")
-    return counts[baseline]
+    empty = [name for name, scores in rows.items() if not scores]
+    if empty:
+        raise ConfigError(f"{', '.join(empty)}: expected at least 1 seed, got none")
 
 
 def _drawn_means(
     scores: Sequence[KittiScores],
     cell: Cell,
     weights: np.ndarray,
-    drawn_seeds: np.ndarray,
+    seed_of_draws: int,
     on_run: Callable[[], None],
 ) -> np.ndarray:
     """(B,) mean over the drawn seeds, each under the drawn frames."""
+    shape = len(weights), len(scores)
+    drawn_seeds = np.random.default_rng([seed_of_draws, 1]).integers(len(scores), size=shape)
     by_seed = []
     for item in scores:
         by_seed.append(ap_under(item, cell, weights))

@@ -1,0 +1,88 @@
+"""What each row of an ablation reaches, as one picture: its mean, its interval, its seeds, and the guides above it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WIDTH_IN, ROW_IN, PANEL_IN, HEAD_IN = 12.0, 0.32, 0.75, 0.6
+DPI = 110
+COLUMNS = 2
+GAIN, NOISE = "tab:blue", "0.45"
+"""Colour of a row whose gain over the first is beyond noise, and of one whose gain is not."""
+GUIDE_LINES = {"dashed": "--", "dotted": ":"}
+MARGIN = 1.05
+Row = Mapping[str, Any]
+
+
+def draw_repeated_runs(figures: Mapping[str, Mapping[str, Row]], title: str) -> bytes:
+    """A PNG of an ablation's table.
+
+    Args:
+        figures: name of a figure, as "Car strict" -> row -> {"mean", "by_seed", "interval", "gain", "gap_closed"}, all
+            but the last in per cent, first the baseline; of a guide {"mean"} alone. May be empty.
+        title: over the picture.
+    """
+    lines = -(-len(figures) // COLUMNS)
+    rows = max((len(_trained(panel)) for panel in figures.values()), default=0)
+    figure = Figure((WIDTH_IN, HEAD_IN + lines * (PANEL_IN + rows * ROW_IN)), dpi=DPI, layout="constrained")
+    figure.suptitle(title, fontsize="medium")
+    if figures:
+        grid = figure.subplots(lines, COLUMNS, squeeze=False)
+        for axes, (name, panel) in zip(grid.flat, figures.items()):
+            _draw_panel(axes, name, panel)
+        for axes in grid.flat[len(figures) :]:
+            axes.set_visible(False)
+        for axes in grid[:, 1:].flat:
+            axes.tick_params(labelleft=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _trained(panel: Mapping[str, Row]) -> dict[str, Row]:
+    """The rows that were trained, as against guides."""
+    return {name: row for name, row in panel.items() if "by_seed" in row}
+
+
+def _draw_panel(axes: Axes, name: str, panel: Mapping[str, Row]) -> None:
+    trained = _trained(panel)
+    guides = {guide: row["mean"] for guide, row in panel.items() if guide not in trained}
+    reach = MARGIN * max([1.0, *guides.values(), *(row["interval"][1] for row in trained.values())])
+    for mean, line in zip(guides.values(), GUIDE_LINES.values()):
+        axes.axvline(mean, color="k", linewidth=1.0, linestyle=line, zorder=1)
+    for place, row in enumerate(trained.values()):
+        _draw_row(axes, place, row, reach, is_baseline=place == 0)
+    axes.set_yticks(range(len(trained)), list(trained), fontsize="small")
+    axes.set(xlim=(0.0, reach), ylim=(len(trained) - 0.4, -0.6))
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_title(name, loc="left", fontsize="medium")
+    lines = [f"{guide} {mean:.1f} ({style})" for (guide, mean), style in zip(guides.items(), GUIDE_LINES)]
+    axes.set_title(", ".join(lines), loc="right", fontsize="small")
+
+
+def _draw_row(axes: Axes, place: int, row: Row, reach: float, is_baseline: bool) -> None:
+    low, high = row["gain"]
+    colour = "k" if is_baseline else GAIN if low > 0 or high < 0 else NOISE
+    axes.plot(row["interval"], [place, place], color=colour, linewidth=2.0, solid_capstyle="butt")
+    axes.plot([row["mean"]], [place], "o", color=colour, markersize=6)
+    axes.plot(row["by_seed"], [place] * len(row["by_seed"]), "|", color=colour, markersize=9, markeredgewidth=1.0)
+    text, gap = f"{row['mean']:.1f}", row["gap_closed"]
+    if gap is not None and not is_baseline:
+        text += f"   {gap['share']:.0%} of the gap ({gap['interval'][0]:.0%} to {gap['interval'][1]:.0%})"
+    start, end = row["interval"]
+    before = end > reach / 2  # there is more room
+    axes.annotate(
+        text,
+        (start if before else end, place),
+        xytext=(-6 if before else 6, 0),
+        textcoords="offset points",
+        fontsize="small",
+        ha="right" if before else "left",
+        va="center",
+        bbox={"facecolor": "w", "edgecolor": "none", "pad": 1.0},
+    )
