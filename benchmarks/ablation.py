@@ -161,8 +161,10 @@ def guide_runs(arguments: argparse.Namespace) -> list[Run]:
 
 
 def take(given: Path, folder: Path) -> None:
-    """Put weights where a run's own would be."""
+    """Put weights where a run's own would be; another process may be reading those that are there already."""
     link = folder / "train" / "final.pt"
+    if link.is_symlink() and link.resolve() == given.resolve():
+        return
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.is_symlink():
         link.unlink()
@@ -235,7 +237,7 @@ def trained(arguments: argparse.Namespace) -> list[str]:
     return [recipe for recipe in arguments.recipes if recipe != START]
 
 
-def run_name(recipe: str, seed: int) -> str:
+def run_name(recipe: str, seed: int | None) -> str:
     """Of a run, which is its folder's too; `start` is one for all seeds."""
     if recipe == START:
         return START
@@ -288,11 +290,16 @@ def _checksum(path: Path | None) -> str | None:
     return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def check_plan(out: Path, wanted: dict[str, Any]) -> None:
-    """Keep the plan of a new folder; compare with that of an old one. Recipes may be added.
+def check_plan(out: Path, wanted: dict[str, Any], so_far: bool = False) -> None:
+    """Write what decides the figures, or compare it with what runs are there for; other recipes may be added.
+
+    Args:
+        out: folder of all runs.
+        wanted: see `plan`.
+        so_far: compare only.
 
     Raises:
-        ConfigError: the folder holds runs of another plan; names what differs.
+        ConfigError: the folder holds runs of another plan (names what differs), or, with `so_far`, none.
     """
     path = out / PLAN_FILE
     if path.is_file():
@@ -307,6 +314,10 @@ def check_plan(out: Path, wanted: dict[str, Any]) -> None:
         if differing:
             raise ConfigError(f"{out}: holds runs of other settings ({', '.join(differing)}): choose another --out")
         wanted = wanted | {"recipes": recipes | wanted["recipes"]}
+    elif so_far:
+        raise ConfigError(f"{out}: --so-far needs the folder of an ablation, found no {PLAN_FILE} in it")
+    if so_far:
+        return
     out.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
@@ -347,23 +358,29 @@ def table(arguments: argparse.Namespace, guides: Sequence[Run]) -> dict[str, Any
     """The figures of the runs that are done.
 
     Raises:
-        TrainingError: a guide, or every run of the first row, is not.
+        TrainingError: a guide is not done, or no run of the first row is.
     """
     resampling = Resampling(0, arguments.resamples, arguments.block_frames)
     reports = {recipe: reports_of(arguments, recipe) for recipe in arguments.recipes}
-    done = {recipe: [path for path in paths if path.is_file()] for recipe, paths in reports.items()}
+    done = {recipe: {seed: path for seed, path in paths.items() if path.is_file()} for recipe, paths in reports.items()}
     baseline = arguments.recipes[0]
     if not done[baseline] or not all(run.boxes.is_file() for run in guides):
         raise TrainingError(f"{arguments.out}: expected both guides and a run of {baseline} to be done")
     frames = {run.name: read_boxes(run.boxes) for run in guides}
     of_guides = {name: _scores(item) for name, item in frames.items()}
     ceiling = of_guides["teacher"]
-    rows = {recipe: [_scores(read_boxes(path)) for path in paths] for recipe, paths in done.items() if paths}
+    rows = {
+        recipe: {seed: _scores(read_boxes(path)) for seed, path in paths.items()}
+        for recipe, paths in done.items()
+        if paths
+    }
     recordings = [Path(frame.name).parts[0] for frame in frames["teacher"]]
     result: dict[str, Any] = {
         "frames": len(recordings),
         "seeds": list(arguments.seeds),
-        "not_done": [path.parent.parent.name for paths in reports.values() for path in paths if not path.is_file()],
+        "not_done": [
+            run_name(recipe, seed) for recipe, paths in reports.items() for seed in paths if seed not in done[recipe]
+        ],
         "steps": arguments.steps,
         "resamples": resampling.resamples,
         "block_frames": resampling.block_frames,
@@ -388,10 +405,10 @@ def table(arguments: argparse.Namespace, guides: Sequence[Run]) -> dict[str, Any
     return result
 
 
-def reports_of(arguments: argparse.Namespace, recipe: str) -> list[Path]:
-    """Boxes of a row's runs, done or not, seed by seed; what --init names is one for all seeds."""
-    seeds = arguments.seeds[:1] if recipe == START else arguments.seeds
-    return [arguments.out / "runs" / run_name(recipe, seed) / "report" / BOXES_NAME for seed in seeds]
+def reports_of(arguments: argparse.Namespace, recipe: str) -> dict[int | None, Path]:
+    """Seed -> boxes of a row's runs, done or not; seed None: what --init names, one for all seeds."""
+    seeds: list[int | None] = [None] if recipe == START else arguments.seeds
+    return {seed: arguments.out / "runs" / run_name(recipe, seed) / "report" / BOXES_NAME for seed in seeds}
 
 
 def _scores(frames: Sequence[EvaluationFrame]) -> KittiScores:
@@ -399,12 +416,12 @@ def _scores(frames: Sequence[EvaluationFrame]) -> KittiScores:
 
 
 def _plain(figure: RowFigure) -> dict[str, Any]:
-    gap = figure.gap_closed
+    gain, gap = figure.gain, figure.gap_closed
     return {
         "mean": figure.mean,
-        "by_seed": list(figure.by_seed),
+        "by_seed": {str(seed): value for seed, value in figure.by_seed.items()},
         "interval": list(figure.interval),
-        "gain": list(figure.gain),
+        "gain": None if gain is None else {"points": gain[0], "interval": list(gain[1])},
         "gap_closed": None if gap is None else {"share": gap[0], "interval": list(gap[1])},
     }
 
@@ -416,14 +433,17 @@ def heading(result: dict[str, Any]) -> str:
 
 def draws(result: dict[str, Any]) -> str:
     """What intervals come from."""
-    return f"{result['resamples']} draws of frames (runs of {result['block_frames']}) and seeds"
+    return (
+        f"{result['resamples']} draws of frames (runs of {result['block_frames']}) and, where there are several, seeds"
+    )
 
 
 def picture(result: dict[str, Any]) -> bytes:
     """The table as a PNG."""
-    undone = f"\nnot done yet: {', '.join(result['not_done'])}" if result["not_done"] else ""
-    bars = f"bars: 95 % of {draws(result)}; ticks: seeds; blue: gain over the first row beyond that"
-    return draw_repeated_runs(result["rows"], f"{heading(result)}, per cent\n{bars}{undone}")
+    undone = f"; {len(result['not_done'])} runs not done yet" if result["not_done"] else ""
+    bars = f"bars: 95 % of {draws(result)}; ticks: seeds; hollow: one seed"
+    colours = "blue: better than the first row beyond noise, red: worse, grey: neither"
+    return draw_repeated_runs(result["rows"], f"{heading(result)}, per cent{undone}\n{bars}\n{colours}")
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -432,23 +452,25 @@ def markdown(result: dict[str, Any]) -> str:
     if result["not_done"]:
         parts.append(f"\nNot done yet: {', '.join(result['not_done'])}.\n")
     for key, rows in result["rows"].items():
-        baseline = next(iter(rows.values()))["mean"]
         parts.append(f"\n**{key}**\n\n| | mean | by seed | gain | gap to the teacher closed |\n|---|---|---|---|---|\n")
-        parts += [_line(name, row, baseline) for name, row in rows.items()]
+        parts += [_line(name, row, result["seeds"]) for name, row in rows.items()]
     return "".join(parts)
 
 
-def _line(name: str, row: dict[str, Any], baseline: float) -> str:
+def _line(name: str, row: dict[str, Any], seeds: Sequence[int]) -> str:
     if "by_seed" not in row:
         return f"| ({name}) | {row['mean']:.1f} | | | |\n"
     mean = f"{row['mean']:.1f} ({row['interval'][0]:.1f} to {row['interval'][1]:.1f})"
-    seeds = " / ".join(f"{value:.1f}" for value in row["by_seed"])
-    if row["gain"] == [0.0, 0.0]:
-        return f"| {name} | {mean} | {seeds} | | |\n"
-    gain = f"{row['mean'] - baseline:+.1f} ({row['gain'][0]:+.1f} to {row['gain'][1]:+.1f})"
-    gap = row["gap_closed"]
-    closed = "" if gap is None else f"{gap['share']:.0%} ({gap['interval'][0]:.0%} to {gap['interval'][1]:.0%})"
-    return f"| {name} | {mean} | {seeds} | {gain} | {closed} |\n"
+    values = row["by_seed"]
+    asked = list(values) if str(None) in values else map(str, seeds)
+    by_seed = " / ".join(f"{values[seed]:.1f}" if seed in values else "–" for seed in asked)
+    gain, gap = row["gain"], row["gap_closed"]
+    gained = closed = ""
+    if gain is not None and gain["interval"] != [0.0, 0.0]:
+        gained = f"{gain['points']:+.1f} ({gain['interval'][0]:+.1f} to {gain['interval'][1]:+.1f})"
+        if gap is not None:
+            closed = f"{gap['share']:.0%} ({gap['interval'][0]:.0%} to {gap['interval'][1]:.0%})"
+    return f"| {name} | {mean} | {by_seed} | {gained} | {closed} |\n"
 
 
 def write_table(out: Path, result: dict[str, Any]) -> None:
@@ -503,7 +525,7 @@ def main() -> None:
     children = Children(arguments.threads)
     try:
         check_rows(arguments)
-        check_plan(arguments.out, plan(arguments))
+        check_plan(arguments.out, plan(arguments), arguments.so_far)
         guides = guide_runs(arguments)
         students = student_runs(arguments, guides)
         if not arguments.so_far:

@@ -117,7 +117,7 @@ class TestRuns:
         weights.write_bytes(b"two")
         with pytest.raises(ConfigError, match=r"holds runs of other settings \(start\)"):
             ablation.check_plan(tmp_path, plan)
-            ablation.check_plan(tmp_path, ablation.plan(given))
+            ablation.check_plan(tmp_path, ablation.plan(given), so_far=True)
 
     @pytest.mark.parametrize(
         ("words", "message"),
@@ -324,11 +324,11 @@ def test_figures_come_from_the_reports_of_all_runs(ablation, arguments):
     assert (result["frames"], result["seeds"]) == (FRAMES, [3, 4])
     assert set(result["rows"]) == {"Car strict", "Car loose"}, "classes without an object have no figure"
     rows = result["rows"]["Car strict"]
-    assert rows["none"]["by_seed"] == pytest.approx([20, 30], abs=2.5)
-    assert rows["paper"]["by_seed"] == pytest.approx([40, 60], abs=2.5)
+    assert rows["none"]["by_seed"] == pytest.approx({"3": 20, "4": 30}, abs=2.5)
+    assert rows["paper"]["by_seed"] == pytest.approx({"3": 40, "4": 60}, abs=2.5)
     assert (rows["teacher"]["mean"], rows["assistant"]["mean"]) == pytest.approx((100, 75), abs=2.5)
     assert rows["paper"]["gap_closed"]["share"] == pytest.approx(25 / 75, abs=0.02)
-    low, high = rows["paper"]["gain"]
+    low, high = rows["paper"]["gain"]["interval"]
     assert 0 < low < 25 < high
     ablation.write_table(given.out, result)
     assert json.loads((given.out / "table.json").read_text()) == result
@@ -344,6 +344,11 @@ def test_a_table_of_the_runs_that_are_done(ablation, arguments, tmp_path, monkey
     given = arguments(*words, "--init", str(weights))
     monkeypatch.setattr(ablation, "parser", lambda: SimpleNamespace(parse_args=lambda: given))
     monkeypatch.setattr(ablation, "check_rows", lambda arguments: None)
+    monkeypatch.setattr(ablation.signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit, match=r"out: --so-far needs the folder of an ablation, found no plan\.json"):
+        ablation.main()
+    assert not given.out.exists()
+    ablation.check_plan(given.out, ablation.plan(given))
     guides = ablation.guide_runs(given)
     write_report(guides[0].boxes, 80)
     runs = {run.name: run for run in ablation.student_runs(given, guides)}
@@ -365,7 +370,9 @@ def test_a_table_of_the_runs_that_are_done(ablation, arguments, tmp_path, monkey
         "teacher": 0,
         "assistant": 0,
     }
-    assert rows["paper"]["by_seed"] == pytest.approx([40, 50], abs=2.5)
+    assert rows["paper"]["by_seed"] == pytest.approx({"0": 40, "2": 50}, abs=2.5)
+    assert rows["paper"]["gain"] is None, "none has no seed of these"
+    assert rows["start"]["gain"]["interval"][1] < 0
 
 
 def test_the_table(ablation):
@@ -373,23 +380,26 @@ def test_the_table(ablation):
     rows = {
         "none": {
             "mean": 20.0,
-            "by_seed": [19.0, 21.0],
+            "by_seed": {"0": 19.0, "2": 21.0},
             "interval": [15.0, 25.0],
-            "gain": [0.0, 0.0],
+            "gain": {"points": 0.0, "interval": [0.0, 0.0]},
             "gap_closed": None,
         },
         "paper": {
             "mean": 35.0,
-            "by_seed": [34.0, 36.0],
+            "by_seed": {"0": 34.0, "1": 35.0, "2": 36.0},
             "interval": [30.0, 40.0],
-            "gain": [9.0, 21.0],
+            "gain": {"points": 15.5, "interval": [9.0, 21.0]},
             "gap_closed": gap,
         },
+        "start": {"mean": 1.0, "by_seed": {"None": 1.0}, "interval": [0.0, 2.0], "gain": None, "gap_closed": None},
         "teacher": {"mean": 80.0},
     }
-    result = {"frames": 5, "seeds": [0, 1], "not_done": [], "resamples": 10, "block_frames": 2}
+    result = {"frames": 5, "seeds": [0, 1, 2], "not_done": ["none-1"], "resamples": 10, "block_frames": 2}
     result["rows"] = {"Car strict": rows}
     lines = ablation.markdown(result).splitlines()
-    assert "| none | 20.0 (15.0 to 25.0) | 19.0 / 21.0 | | |" in lines
-    assert "| paper | 35.0 (30.0 to 40.0) | 34.0 / 36.0 | +15.0 (+9.0 to +21.0) | 25% (10% to 40%) |" in lines
+    assert "Not done yet: none-1." in lines
+    assert "| none | 20.0 (15.0 to 25.0) | 19.0 / – / 21.0 |  |  |" in lines
+    assert "| paper | 35.0 (30.0 to 40.0) | 34.0 / 35.0 / 36.0 | +15.5 (+9.0 to +21.0) | 25% (10% to 40%) |" in lines
+    assert "| start | 1.0 (0.0 to 2.0) | 1.0 |  |  |" in lines
     assert "| (teacher) | 80.0 | | | |" in lines

@@ -9,11 +9,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-WIDTH_IN, ROW_IN, PANEL_IN, HEAD_IN = 12.0, 0.32, 0.75, 0.6
+WIDTH_IN, ROW_IN, PANEL_IN, TITLE_LINE_IN = 12.0, 0.32, 0.75, 0.25
 DPI = 110
 COLUMNS = 2
-GAIN, NOISE = "tab:blue", "0.45"
-"""Colour of a row whose gain over the first is beyond noise, and of one whose gain is not."""
+BASELINE, GAIN, LOSS, NOISE = "k", "tab:blue", "tab:red", "0.45"
+"""Colours of the first row, and of those that differ from it beyond noise or do not."""
 GUIDE_LINES = {"dashed": "--", "dotted": ":"}
 MARGIN = 1.05
 Row = Mapping[str, Any]
@@ -23,13 +23,15 @@ def draw_repeated_runs(figures: Mapping[str, Mapping[str, Row]], title: str) -> 
     """A PNG of an ablation's table.
 
     Args:
-        figures: name of a figure, as "Car strict" -> row -> {"mean", "by_seed", "interval", "gain", "gap_closed"}, all
-            but the last in per cent, first the baseline; of a guide {"mean"} alone. May be empty.
+        figures: name of a figure, as "Car strict" -> row, the baseline first -> {"mean", "by_seed": {seed: value},
+            "interval": [low, high], "gain": None or {"interval"}, "gap_closed": None or {"share", "interval"}}, in per
+            cent but for the last; of a guide {"mean"} alone. May be empty.
         title: over the picture.
     """
     lines = -(-len(figures) // COLUMNS)
     rows = max((len(_trained(panel)) for panel in figures.values()), default=0)
-    figure = Figure((WIDTH_IN, HEAD_IN + lines * (PANEL_IN + rows * ROW_IN)), dpi=DPI, layout="constrained")
+    head = TITLE_LINE_IN * (title.count("\n") + 1)
+    figure = Figure((WIDTH_IN, head + lines * (PANEL_IN + rows * ROW_IN)), dpi=DPI, layout="constrained")
     figure.suptitle(title, fontsize="medium")
     if figures:
         grid = figure.subplots(lines, COLUMNS, squeeze=False)
@@ -52,7 +54,8 @@ def _trained(panel: Mapping[str, Row]) -> dict[str, Row]:
 def _draw_panel(axes: Axes, name: str, panel: Mapping[str, Row]) -> None:
     trained = _trained(panel)
     guides = {guide: row["mean"] for guide, row in panel.items() if guide not in trained}
-    reach = MARGIN * max([1.0, *guides.values(), *(row["interval"][1] for row in trained.values())])
+    ends = [end for row in trained.values() for end in (row["interval"][1], *row["by_seed"].values())]
+    reach = MARGIN * max([1.0, *guides.values(), *ends])
     for mean, line in zip(guides.values(), GUIDE_LINES.values()):
         axes.axvline(mean, color="k", linewidth=1.0, linestyle=line, zorder=1)
     for place, row in enumerate(trained.values()):
@@ -65,12 +68,19 @@ def _draw_panel(axes: Axes, name: str, panel: Mapping[str, Row]) -> None:
     axes.set_title(", ".join(lines), loc="right", fontsize="small")
 
 
+def _colour(row: Row) -> str:
+    low, high = (0.0, 0.0) if row["gain"] is None else row["gain"]["interval"]
+    return GAIN if low > 0 else LOSS if high < 0 else NOISE
+
+
 def _draw_row(axes: Axes, place: int, row: Row, reach: float, is_baseline: bool) -> None:
-    low, high = row["gain"]
-    colour = "k" if is_baseline else GAIN if low > 0 or high < 0 else NOISE
+    colour = BASELINE if is_baseline else _colour(row)
+    seeds = list(row["by_seed"].values())
     axes.plot(row["interval"], [place, place], color=colour, linewidth=2.0, solid_capstyle="butt")
-    axes.plot([row["mean"]], [place], "o", color=colour, markersize=6)
-    axes.plot(row["by_seed"], [place] * len(row["by_seed"]), "|", color=colour, markersize=9, markeredgewidth=1.0)
+    inside = "w" if len(seeds) == 1 else colour
+    axes.plot([row["mean"]], [place], "o", color=colour, markersize=6, markerfacecolor=inside)
+    if len(seeds) > 1:
+        axes.plot(seeds, [place] * len(seeds), "|", color=colour, markersize=9, markeredgewidth=1.0)
     text, gap = f"{row['mean']:.1f}", row["gap_closed"]
     if gap is not None and not is_baseline:
         text += f"   {gap['share']:.0%} of the gap ({gap['interval'][0]:.0%} to {gap['interval'][1]:.0%})"
