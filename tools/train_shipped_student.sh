@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Makes the weights of models/ again: simulate 115 short drives (110 to learn from, 5 to watch), then train
+# Trains the weights of models/ again, into WORK_FOLDER: simulate 115 short drives (110 to learn from, 5 to watch), then train
 #   camera     models/student_small.pt    the camera network alone
 #   teacher    models/teacher_small.pt    the LiDAR network, whose BEV backbone and head start from the camera's
 #   assistant  models/assistant_small.pt  the camera network given LiDAR depth, started from the camera, aligned with the teacher
 #   student    models/monotakd_small.pt   the camera network with residual branch, started from the camera, taught by both
 # Usage: tools/train_shipped_student.sh WORK_FOLDER [VENV]   (about three hours on 2 cores, 7 GB; goes on where it stopped)
+# How long each part took since the script was started last is in WORK_FOLDER/times.txt.
 # With QUICK=1 in the environment it takes three drives of two frames and two steps a network, in WORK_FOLDER/quick: to see
 # that all of it runs.
 set -euo pipefail
@@ -16,21 +17,30 @@ drives=110 watched=5 frames=20 most_steps=
 [ -n "${QUICK:-}" ] && drives=2 watched=1 frames=2 most_steps=2 work=$work/quick
 
 mkdir -p "$work"
+
+# took PART SECONDS_BEFORE
+took() { echo "$1: $((SECONDS - $2)) s" | tee -a "$work/times.txt"; }
+
+begun=$SECONDS
 for seed in $(seq 1 $((drives + watched))); do
     drive=$work/drive_$(printf '%05d' "$seed")
-    [ -e "$drive" ] || "$monotakd" simulate "$drive" --frames "$frames" --seed "$seed" --rate-hz 1
+    [ -e "$drive" ] && continue
+    "$monotakd" simulate "$drive.part" --frames "$frames" --seed "$seed" --rate-hz 1 --overwrite  # stopped, it keeps a short one
+    mv "$drive.part" "$drive"
 done
+took simulation "$begun"
 
 # train RUN NETWORK START ARGUMENT...: from START's weights ("": random ones), on from where it stopped, or not at all
 # where it is done.
 train() {
-    local out=$work/$1 network=$2 start=(${3:+--init "$3"})
+    local out=$work/$1 part=$1 network=$2 start=(${3:+--init "$3"}) begun=$SECONDS
     shift 3
     [ -e "$out/final.pt" ] && return
     [ -e "$out/last.pt" ] && start=(--resume)
     "$monotakd" train "$network" "$@" --out "$out" --cache "$work/cache" "${start[@]}" ${most_steps:+--steps $most_steps} \
         --data $(seq -f "$work/drive_%05.0f" 1 "$drives") \
         --val-data $(seq -f "$work/drive_%05.0f" $((drives + 1)) $((drives + watched)))
+    took "$part" "$begun"
 }
 
 camera=$work/camera/final.pt teacher=$work/teacher/final.pt assistant=$work/assistant/final.pt

@@ -65,7 +65,7 @@ def test_the_best_seed_is_inside_the_picture():
     near = row(10.0, (1.0, 2.0))
     far = {**near, "by_seed": {"0": 5.0, "1": 60.0}}
     shown = [picture({"a": {"none": row(10.0), "paper": case, "teacher": {"mean": 30.0}}}) for case in (near, far)]
-    columns = [coloured(picture)[:, 1].max() for picture in shown]
+    columns = [coloured(drawn)[:, 1].max() for drawn in shown]
     assert columns[1] > columns[0] + 100
 
 
