@@ -337,7 +337,7 @@ def _label(
     root = arguments.cache or arguments.out / CACHE_DIR
     found = label_recordings(caches, arguments.teacher, config, root, processes.device, silent=not processes.first)
     if processes.first and not arguments.resume:
-        report_quality(found)
+        report_quality(found, config)
     return found
 
 

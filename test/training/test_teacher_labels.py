@@ -178,13 +178,21 @@ class TestQuality:
             scores, labels = np.array([0.3, 0.29, 0.8])[: len(boxes)], np.array([0, 1, 0])[: len(boxes)]
             frames.append(FrameBoxes.rounded(frame.prepared.name, boxes, scores, labels))
         labels = PseudoLabels(replace(provenance, thresholds=thresholds), tuple(frames))
-        quality = pseudo_label_quality([PseudoLabelledFrames(cache, labels)])
+        everywhere = (-100.0, -100.0, -5.0, 100.0, 100.0, 5.0)
+        recordings = [PseudoLabelledFrames(cache, labels)]
+        quality = pseudo_label_quality(recordings, everywhere)
         car, walker = quality["Car"], quality["Pedestrian"]
         assert (car.correct, car.wrong, car.missed) == (2, 1, 0)
         assert car.precision == pytest.approx(2 / 3) and car.recall == 1.0
         assert (walker.correct, walker.wrong, walker.missed) == (0, 0, 2)
+        x_car = {frame.ground_truth.boxes_lidar[0, 0] for frame in cache}
+        assert max(x_car) < 19.0, "the ghost is farther away than the cars"
+        without_ghost = pseudo_label_quality(recordings, (*everywhere[:3], 19.0, *everywhere[4:]))["Car"]
+        assert (without_ghost.correct, without_ghost.wrong, without_ghost.missed) == (2, 0, 0)
+        nothing = pseudo_label_quality(recordings, (90.0, *everywhere[1:]))["Car"]
+        assert (nothing.correct, nothing.wrong, nothing.missed) == (0, 0, 0)
 
     def test_nothing_to_compare_with(self, teacher, cached_unlabelled, tmp_path):
         cache = cached_unlabelled(2, labelled=False)
         frames = PseudoLabelledFrames(cache, teacher_labels(cache, teacher, tmp_path)[0])
-        assert pseudo_label_quality([frames]) == {} == pseudo_label_quality([])
+        assert pseudo_label_quality([frames], (0.0,) * 6) == {} == pseudo_label_quality([], (0.0,) * 6)
