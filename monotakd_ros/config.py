@@ -19,6 +19,7 @@ Amp = Literal["off", "bf16", "fp16"]
 Schedule = Literal["one_cycle", "cosine", "constant"]
 MapScale = Literal["rms", "none", "min_max"]
 ResidualPart = Literal["positive", "absolute"]
+ResidualScale = Literal["none", "rms"]
 AssistantForm = Literal["frozen", "branch"]
 
 
@@ -387,9 +388,12 @@ class DistillationConfig:
     lifted with measured depth (`residual.assistant_branch`), learning beside it (the released code)."""
     map_scale: MapScale = "rms"
     """`rms`: each map term is a share, what the student does not say of what the guide says, so that weights mean the
-    same for dense maps and sparse ones; and T - A is taken of maps of equal root mean square (of what is not 0),
-    because networks trained apart have features of different size. `none`: maps as they are. `min_max`: as the
-    released code, which brings assistant and student to 0..1 over the batch and detaches both: IMD teaches nothing."""
+    same for dense maps and sparse ones. `none`: not divided. `min_max`: as the released code, which brings assistant
+    and student to 0..1 over the batch and detaches both: IMD teaches nothing."""
+    residual_scale: ResidualScale = "rms"
+    """`rms`: the residual is that of maps of equal root mean square (of what is not 0), because networks trained apart
+    have features of different size. `none`: T - A itself, in the units that an aligned assistant has. The residual is
+    then a hundred times as strong: an assistant's map is dense, a teacher's sparse, and `rms` shrinks the latter."""
     residual_part: ResidualPart = "positive"
     """`positive`: what the teacher has and the assistant lacks; the branch ends in a ReLU and is added to the visual
     map, so that it can give nothing else. `absolute`: the released code's."""
@@ -416,6 +420,10 @@ class DistillationConfig:
         require(
             self.foreground_weight == 1 or self.map_scale != "min_max",
             "training.distillation.foreground_weight: the released code's map_scale min_max weighs all cells alike",
+        )
+        require(
+            self.residual_scale == "none" or self.map_scale != "min_max",
+            "training.distillation.residual_scale: expected none with the released code's map_scale min_max",
         )
 
     @property

@@ -139,7 +139,7 @@ def residual_target(teacher_bev: torch.Tensor, assistant_bev: torch.Tensor, conf
 
     F^res = rms(F^A) [F^T / rms(F^T) - F^A / rms(F^A)], of which `residual_part` is kept, and 0 where that is below
     `residual_threshold` times the frame's largest. Both maps are scaled alike, so that the residual says where they
-    differ and not that one network's features are larger; with `map_scale` none it is F^T - F^A itself.
+    differ and not that one network's features are larger; with `residual_scale` none it is F^T - F^A itself.
 
     The largest is each frame's own: what a frame teaches does not depend on its neighbours in the batch. `min_max`
     repeats the released code: |N(F^A) - F^T|, N bringing to 0..1, and the largest is the batch's.
@@ -151,7 +151,7 @@ def residual_target(teacher_bev: torch.Tensor, assistant_bev: torch.Tensor, conf
     teacher, assistant = teacher_bev.detach().float(), assistant_bev.float()
     if config.assistant == "frozen":
         assistant = assistant.detach()
-    if config.map_scale == "rms":
+    if config.residual_scale == "rms":
         teacher = teacher * (map_rms(assistant) / map_rms(teacher))
     if config.map_scale == "min_max":
         assistant = min_max(assistant)

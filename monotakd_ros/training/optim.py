@@ -57,8 +57,8 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 class MovingAverage:
     """Exponential moving average of a model's weights and float buffers.
 
-    The decay grows from 0.1 towards `decay` over the first steps, so that a short run does not average its random
-    start.
+    The decay after step s is (1 + s) / (10 + s), which averages about the last tenth of the run so far, until `decay`
+    is reached (0.998 after 4,490 steps): a short run does not average its random start.
 
     Attributes:
         model: the averaged copy, in eval mode, without gradients.

@@ -25,7 +25,7 @@ from monotakd_ros.training.guide_maps import ASSISTANT_BEV, TEACHER_HEAD, needed
 
 FRAMES, CHANNELS, ROWS, COLUMNS = 2, 3, 4, 5
 ANCHORS, CLASSES = 6, 2
-PLAIN = DistillationConfig(map_scale="none", residual_threshold=0.0)
+PLAIN = DistillationConfig(map_scale="none", residual_scale="none", residual_threshold=0.0)
 ALL_ON = DistillationConfig(
     imd_weight=1.0,
     cmrd_weight=2.0,
@@ -80,7 +80,7 @@ class TestMinMax:
         assert loss.item() == pytest.approx(((1 / 3 - 1) ** 2) / 3) and not loss.requires_grad
 
     def test_residual_of_the_batch(self):
-        config = DistillationConfig(map_scale="min_max", residual_part="absolute", residual_threshold=0.5)
+        config = replace(PLAIN, map_scale="min_max", residual_part="absolute", residual_threshold=0.5)
         teacher, assistant = map_of(0.0, 3.0, 1.0, 5.0), map_of(0.0, 2.0, 4.0, 0.0)
         assert residual_target(teacher, assistant, config).flatten().tolist() == [0.0, 2.5, 0.0, 5.0]
         both = residual_target(torch.cat([teacher, 10 * teacher]), torch.cat([assistant, assistant]), config)
@@ -225,7 +225,8 @@ class TestForeground:
         assert DistillationConfig(imd_weight=1.0).teacher_weights == ()
 
     @pytest.mark.parametrize(
-        "changes", [{"foreground_weight": 0.0}, {"foreground_weight": 2.0, "map_scale": "min_max"}]
+        "changes",
+        [{"foreground_weight": 0.0}, {"foreground_weight": 2.0, "map_scale": "min_max", "residual_scale": "none"}],
     )
     def test_what_makes_no_sense_is_refused(self, changes):
         with pytest.raises(ConfigError, match=r"training\.distillation\.foreground_weight"):
@@ -274,6 +275,13 @@ class TestResidual:
         a, b = bev(0), bev(1)
         torch.testing.assert_close(b + residual_target(a, b, PLAIN), torch.maximum(a, b))
 
+    def test_a_dense_assistant_beside_a_sparse_teacher(self):
+        """As aligned guides are: what the teacher has beyond the assistant is kept, and lost in units of their rms."""
+        teacher = map_of(*[0.0] * 19, 3.0)
+        assistant = map_of(*[0.1] * 19, 1.0)
+        assert residual_target(teacher, assistant, PLAIN).flatten().tolist() == [0.0] * 19 + [2.0]
+        assert not residual_target(teacher, assistant, replace(PLAIN, residual_scale="rms")).any()
+
     def test_a_frames_target_does_not_depend_on_its_neighbours(self):
         config = replace(PLAIN, residual_threshold=0.5)
         a, b = bev(0), bev(1)
@@ -292,6 +300,10 @@ class TestResidual:
         assert residual_target(broken, map_of(0.5, 0.5), DistillationConfig()).isnan().any()
         assert cmrd_loss(map_of(0.0, 0.0), broken, map_of(0.5, 0.5), DistillationConfig()).isnan()
 
+    def test_two_scales_are_refused(self):
+        with pytest.raises(ConfigError, match=r"training\.distillation\.residual_scale"):
+            DistillationConfig(map_scale="min_max")
+
 
 class TestCmrdLoss:
     def test_hand_numbers(self):
@@ -299,10 +311,12 @@ class TestCmrdLoss:
         assert cmrd_loss(residual, teacher, assistant, PLAIN).item() == (4.0 + 1.0) / 2  # towards (3, 0)
         foreground = replace(PLAIN, residual_foreground_weight=3.0)
         assert cmrd_loss(residual, teacher, assistant, foreground).item() == (3 * 4.0 + 1.0) / 4
+        config = DistillationConfig(residual_scale="none")  # towards (3, 0), of mean square 4.5
+        assert cmrd_loss(residual, teacher, assistant, config).item() == pytest.approx((4.0 + 1.0) / 2 / 4.5)
         # rms of teacher and assistant 3 and 4: towards (4, 0), of mean square 8
-        config = DistillationConfig()
+        config = replace(config, residual_scale="rms")
         assert cmrd_loss(residual, teacher, assistant, config).item() == pytest.approx((9.0 + 1.0) / 2 / 8)
-        config = DistillationConfig(residual_foreground_weight=3.0)
+        config = replace(config, residual_foreground_weight=3.0)
         assert cmrd_loss(residual, teacher, assistant, config).item() == pytest.approx((3 * 9.0 + 1.0) / (3 * 16.0))
 
     @pytest.mark.parametrize("weight", [1.0, 20.0])
