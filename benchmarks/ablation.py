@@ -442,7 +442,9 @@ def picture(result: dict[str, Any]) -> bytes:
     """The table as a PNG."""
     undone = f"; {len(result['not_done'])} runs not done yet" if result["not_done"] else ""
     bars = f"bars: 95 % of {draws(result)}; ticks: seeds; hollow: one seed"
-    colours = "blue: better than the first row beyond noise, red: worse, grey: neither"
+    colours = (
+        "blue: better than the first row beyond noise, red: worse, grey: neither; %: of the gap to the teacher closed"
+    )
     return draw_repeated_runs(result["rows"], f"{heading(result)}, per cent{undone}\n{bars}\n{colours}")
 
 

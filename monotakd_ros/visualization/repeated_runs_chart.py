@@ -26,7 +26,7 @@ def draw_repeated_runs(figures: Mapping[str, Mapping[str, Row]], title: str) -> 
         figures: name of a figure, as "Car strict" -> row, the baseline first -> {"mean", "by_seed": {seed: value},
             "interval": [low, high], "gain": None or {"interval"}, "gap_closed": None or {"share", "interval"}}, in per
             cent but for the last; of a guide {"mean"} alone. May be empty.
-        title: over the picture.
+        title: over the picture; says what the shares of the gap are that stand beside the means.
     """
     lines = -(-len(figures) // COLUMNS)
     rows = max((len(_trained(panel)) for panel in figures.values()), default=0)
@@ -83,9 +83,9 @@ def _draw_row(axes: Axes, place: int, row: Row, reach: float, is_baseline: bool)
         axes.plot(seeds, [place] * len(seeds), "|", color=colour, markersize=9, markeredgewidth=1.0)
     text, gap = f"{row['mean']:.1f}", row["gap_closed"]
     if gap is not None and not is_baseline:
-        text += f"   {gap['share']:.0%} of the gap ({gap['interval'][0]:.0%} to {gap['interval'][1]:.0%})"
+        text += f"   {gap['share']:.0%} ({gap['interval'][0]:.0%} to {gap['interval'][1]:.0%})"
     start, end = row["interval"]
-    before = end > reach / 2  # there is more room
+    before = start > reach - end  # there is more room
     axes.annotate(
         text,
         (start if before else end, place),
