@@ -5,7 +5,7 @@
 #   assistant  models/assistant_small.pt  the camera network given LiDAR depth, started from the camera, aligned with the teacher
 #   student    models/monotakd_small.pt   the camera network with residual branch, started from the camera, taught by both
 # Usage: tools/train_shipped_student.sh WORK_FOLDER [VENV]   (about three hours on 2 cores, 7 GB; goes on where it stopped)
-# How long each part took since the script was started last is in WORK_FOLDER/times.txt.
+# Each start adds to WORK_FOLDER/times.txt how long it spent on what it finished.
 # With QUICK=1 in the environment it takes three drives of two frames and two steps a network, in WORK_FOLDER/quick: to see
 # that all of it runs.
 set -euo pipefail

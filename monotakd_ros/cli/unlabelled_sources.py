@@ -230,7 +230,7 @@ def _warn_of_missing_classes(counts: Mapping[str, Mapping[str, float]], config: 
 
 def report_quality(labelled: TeacherLabelled, config: Config) -> None:
     """Print precision and recall of the teacher's labels on the map, where the recordings have labels of their own."""
-    for name, point in pseudo_label_quality(labelled.recordings, config.student.grid.range_m).items():
+    for name, point in pseudo_label_quality(labelled.recordings, config.student.grid.build()).items():
         precision, recall = ("-" if share is None else f"{share:.3f}" for share in (point.precision, point.recall))
         print(
             f"pseudo labels against the recordings' own, {name} from {point.score:g}: precision {precision}, "

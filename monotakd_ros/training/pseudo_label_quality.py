@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from monotakd_ros.evaluation.association import OperatingPoint, associate, operating_point
 from monotakd_ros.evaluation.evaluation_frame import EvaluationFrame, evaluation_frame
 from monotakd_ros.frame import Detections3D
+from monotakd_ros.geometry.grid import VoxelGrid
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.pseudo_labels import FrameBoxes, PseudoLabelledFrames
 
 
-def pseudo_label_quality(
-    recordings: Sequence[PseudoLabelledFrames], range_m: Sequence[float]
-) -> dict[str, OperatingPoint]:
+def pseudo_label_quality(recordings: Sequence[PseudoLabelledFrames], grid: VoxelGrid) -> dict[str, OperatingPoint]:
     """Per class precision and recall of the labels, over all frames whose true labels are known; empty without any.
 
     Boxes are associated as `evaluation.association` does it, near along and across the viewing ray; uncertain boxes
@@ -24,10 +24,10 @@ def pseudo_label_quality(
 
     Args:
         recordings: as the teacher labelled them.
-        range_m: (6,) of the map, x y z from, then to, lidar; z does not matter.
+        grid: of the map; its height does not matter.
     """
     frames = [
-        _evaluation_frame(f"{number}/{found.name}", frame, found, recording.labels.provenance.class_names, range_m)
+        _evaluation_frame(f"{number}/{found.name}", frame, found, recording.labels.provenance.class_names, grid)
         for number, recording in enumerate(recordings)
         for frame, found in zip(recording.cache, recording.labels.frames)
         if frame.ground_truth is not None
@@ -42,24 +42,17 @@ def pseudo_label_quality(
 
 
 def _evaluation_frame(
-    name: str, frame: TrainingFrame, found: FrameBoxes, class_names: tuple[str, ...], range_m: Sequence[float]
+    name: str, frame: TrainingFrame, found: FrameBoxes, class_names: tuple[str, ...], grid: VoxelGrid
 ) -> EvaluationFrame:
     assert frame.ground_truth is not None, "only frames with known labels are scored"
-    truth = frame.ground_truth.select(_on_map(frame.ground_truth.boxes_lidar, range_m))
-    kept = _on_map(found.boxes_lidar, range_m)
-    covariance = np.zeros((int(kept.sum()), 3, 3), dtype=np.float32)
-    detections = Detections3D(
-        found.boxes_lidar[kept],
-        found.scores[kept],
-        found.labels[kept],
-        class_names,
-        covariance,
-        frame.prepared.cam_T_lidar,
-    )
+    truth = frame.ground_truth.select(_on_map(frame.ground_truth.boxes_lidar, grid))
+    covariance = np.zeros((len(found.scores), 3, 3), dtype=np.float32)
+    extrinsic = frame.prepared.cam_T_lidar
+    detections = Detections3D(found.boxes_lidar, found.scores, found.labels, class_names, covariance, extrinsic)
+    detections = detections.select(_on_map(found.boxes_lidar, grid))
     return evaluation_frame(name, truth, detections, frame.camera, frame.cam_T_lidar)
 
 
-def _on_map(boxes_lidar: np.ndarray, range_m: Sequence[float]) -> np.ndarray:
+def _on_map(boxes_lidar: np.ndarray, grid: VoxelGrid) -> np.ndarray:
     """(N,) bool: whether the centre of a box (N, 7) is."""
-    low, high = np.asarray(range_m)[[0, 1]], np.asarray(range_m)[[3, 4]]
-    return ((boxes_lidar[:, :2] >= low) & (boxes_lidar[:, :2] < high)).all(axis=1)
+    return grid.contains_xy(torch.from_numpy(boxes_lidar)).numpy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from monotakd_ros.geometry.boxes import corners_from_boxes
+from monotakd_ros.visualization.figure_png import png_from_figure
 from monotakd_ros.visualization.palette import GROUND_TRUTH
 
 DPI = 110
@@ -52,9 +52,7 @@ def draw_bev_maps(
         axes.tick_params(labelsize="x-small", labelleft=number == 0)
         if number == 0:
             axes.set_ylabel("x, m", fontsize="x-small")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png_from_figure(figure)
 
 
 def _panel(axes: Axes, values: np.ndarray, range_m: tuple[float, float, float, float], boxes_lidar: np.ndarray) -> None:

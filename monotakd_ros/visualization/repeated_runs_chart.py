@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from monotakd_ros.visualization.figure_png import png_from_figure
 
 WIDTH_IN, ROW_IN, PANEL_IN, TITLE_LINE_IN = 12.0, 0.32, 0.75, 0.25
 DPI = 110
@@ -41,9 +42,7 @@ def draw_repeated_runs(figures: Mapping[str, Mapping[str, Row]], title: str) -> 
             axes.set_visible(False)
         for axes in grid[:, 1:].flat:
             axes.tick_params(labelleft=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png_from_figure(figure)
 
 
 def _trained(panel: Mapping[str, Row]) -> dict[str, Row]:

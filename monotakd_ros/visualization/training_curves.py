@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from monotakd_ros.visualization.figure_png import png_from_figure
 
 SIZE_IN = (12.0, 7.0)
 DPI = 110
@@ -52,9 +53,7 @@ def draw_training_curves(records: Sequence[Record], title: str) -> bytes:
             axes.set_yscale("log")
     for axes in (precision, optimiser):
         axes.set_xlabel("step")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png_from_figure(figure)
 
 
 def _names(records: Sequence[Record], prefix: str) -> list[str]:

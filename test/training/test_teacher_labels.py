@@ -12,6 +12,7 @@ import pytest
 
 from monotakd_ros.config import BevConfig, HeadConfig, SemiSupervisedConfig
 from monotakd_ros.errors import CheckpointError, SourceError
+from monotakd_ros.geometry.grid import VoxelGrid
 from monotakd_ros.training.pseudo_label_quality import pseudo_label_quality
 from monotakd_ros.training.pseudo_labels import FrameBoxes, PseudoLabelledFrames, PseudoLabels
 from monotakd_ros.training.teacher_labels import PARTIAL_SUFFIX, LabellingTeacher, teacher_labels
@@ -178,21 +179,25 @@ class TestQuality:
             scores, labels = np.array([0.3, 0.29, 0.8])[: len(boxes)], np.array([0, 1, 0])[: len(boxes)]
             frames.append(FrameBoxes.rounded(frame.prepared.name, boxes, scores, labels))
         labels = PseudoLabels(replace(provenance, thresholds=thresholds), tuple(frames))
-        everywhere = (-100.0, -100.0, -5.0, 100.0, 100.0, 5.0)
+
+        def within(x0=-100.0, x1=100.0):
+            return VoxelGrid((x0, -100.0, -5.0, x1, 100.0, 5.0), (1.0, 1.0, 1.0))
+
         recordings = [PseudoLabelledFrames(cache, labels)]
-        quality = pseudo_label_quality(recordings, everywhere)
+        quality = pseudo_label_quality(recordings, within())
         car, walker = quality["Car"], quality["Pedestrian"]
         assert (car.correct, car.wrong, car.missed) == (2, 1, 0)
         assert car.precision == pytest.approx(2 / 3) and car.recall == 1.0
         assert (walker.correct, walker.wrong, walker.missed) == (0, 0, 2)
         x_car = {frame.ground_truth.boxes_lidar[0, 0] for frame in cache}
         assert max(x_car) < 19.0, "the ghost is farther away than the cars"
-        without_ghost = pseudo_label_quality(recordings, (*everywhere[:3], 19.0, *everywhere[4:]))["Car"]
+        without_ghost = pseudo_label_quality(recordings, within(x1=19.0))["Car"]
         assert (without_ghost.correct, without_ghost.wrong, without_ghost.missed) == (2, 0, 0)
-        nothing = pseudo_label_quality(recordings, (90.0, *everywhere[1:]))["Car"]
+        nothing = pseudo_label_quality(recordings, within(x0=90.0))["Car"]
         assert (nothing.correct, nothing.wrong, nothing.missed) == (0, 0, 0)
 
     def test_nothing_to_compare_with(self, teacher, cached_unlabelled, tmp_path):
         cache = cached_unlabelled(2, labelled=False)
         frames = PseudoLabelledFrames(cache, teacher_labels(cache, teacher, tmp_path)[0])
-        assert pseudo_label_quality([frames], (0.0,) * 6) == {} == pseudo_label_quality([], (0.0,) * 6)
+        grid = VoxelGrid((0.0, 0.0, 0.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
+        assert pseudo_label_quality([frames], grid) == {} == pseudo_label_quality([], grid)
