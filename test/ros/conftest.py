@@ -127,7 +127,14 @@ class Graph:
 
     def unplug(self, topic: str) -> None:
         """Publish no longer."""
-        self.node.destroy_publisher(self._publishers.pop(topic))
+        self.in_turn(self.node.destroy_publisher, self._publishers.pop(topic))
+
+    def in_turn(self, act: Callable[..., Any], *arguments: Any) -> None:
+        """Call something between two callbacks, and wait for it: what is destroyed beside an executor that gathers what
+        to wait for (a publisher's events among it) breaks its spinning with `InvalidHandle`."""
+        done = self._executor.create_task(act, *arguments)
+        self.until(done.done, act.__name__)
+        done.result()
 
     def send_camera(
         self, image: np.ndarray, stamp_ns: int, namespace: str = "", frame_id: str = "camera", camera: Any = CAMERA
@@ -152,7 +159,7 @@ class Graph:
         self.until(client.service_is_ready, f"service {service}")
         future = client.call_async(request)
         self.until(future.done, f"an answer of {service}")
-        self.node.destroy_client(client)
+        self.in_turn(self.node.destroy_client, client)
         return future.result()
 
     def transition(self, name: str, node: str = "detector") -> str:

@@ -224,7 +224,7 @@ def test_a_publisher_of_another_qos_shows(graph: Any, start: Any, picture: Any) 
     )
     found = graph.told("camera", lambda found: "QoS" in found["message"], "a QoS problem")
     assert "qos_overrides./image.subscription.reliability" in found["message"]
-    graph.node.destroy_publisher(publisher)
+    graph.in_turn(graph.node.destroy_publisher, publisher)
 
 
 def test_several_cameras_go_through_the_network_together(graph: Any, start: Any, picture: Any) -> None:
