@@ -93,7 +93,7 @@ class AnchorAssigner:
     def __init__(self, anchors: torch.Tensor, config: StudentConfig) -> None:
         self.anchors = anchors.detach().cpu().float()
         self._classes = config.head.anchors
-        self._range = config.grid.range_m
+        self._grid = config.grid.build()
         self._direction_offset = config.head.direction_offset
         rotations = len(config.head.rotations)
         cells = self.anchors.double().numpy().reshape(-1, len(self._classes), rotations, 7)
@@ -108,8 +108,7 @@ class AnchorAssigner:
     def match(self, boxes_lidar: np.ndarray, labels: np.ndarray) -> AnchorMatch:
         """Match one frame's boxes (N, 7), labels (N,) class index or -1."""
         boxes = np.asarray(boxes_lidar, dtype=np.float64).reshape(-1, 7)
-        x0, y0, _, x1, y1, _ = self._range
-        inside = (boxes[:, 0] >= x0) & (boxes[:, 0] < x1) & (boxes[:, 1] >= y0) & (boxes[:, 1] < y1)
+        inside = self._grid.contains_xy(torch.from_numpy(boxes)).numpy()
         usable = inside & (labels >= 0)
         extents = nearest_axis_extents(boxes)
         counted = np.ones(self._shape, dtype=bool)
