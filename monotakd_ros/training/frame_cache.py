@@ -1,9 +1,9 @@
 """Prepared frames on disk: a source is read once, and training then reads any frame in any order.
 
 One folder per source and input setting, `NAME-FINGERPRINT/`, with `index.json` and one `.npz` per frame. The
-fingerprint covers the source's files (path, size, time), the network's camera, the class names and whether the source
-is read as unlabelled; another source or setting gets another folder, so a cache may be shared by several runs. A folder
-appears under its name only when it is complete.
+fingerprint covers the source's files and those it reads elsewhere (path, size, time), the network's camera, the class
+names and whether the source is read as unlabelled; another source or setting gets another folder, so a cache may be
+shared by several runs. A folder appears under its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from monotakd_ros.atomic import PendingFolder, output_errors
 from monotakd_ros.config import InputConfig
 from monotakd_ros.data.preprocess import PreparedFrame, prepare
 from monotakd_ros.data.source import FrameSource
+from monotakd_ros.data.source_files import files_in
 from monotakd_ros.errors import FrameError, SourceError, TrainingError
 from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
@@ -218,17 +219,26 @@ def training_frame(
 
 
 def source_fingerprint(
-    path: Path, config: InputConfig, class_names: Sequence[str], options: str = "", unlabelled: bool = False
+    path: Path,
+    config: InputConfig,
+    class_names: Sequence[str],
+    options: str = "",
+    unlabelled: bool = False,
+    beside: Sequence[Path] = (),
 ) -> str:
     """16 hex digits over the source's files (path, size, time), the input setting, the classes and `options`.
 
     The frames of a source that is read as unlabelled are others than those of the same source with its labels.
+    Files `beside` it count as its own do.
     """
-    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
-    stats = [(str(item.resolve()), item.stat().st_size, item.stat().st_mtime_ns) for item in files]
-    facts = [CACHE_VERSION, stats, dataclasses.asdict(config), list(class_names), options]
+    facts = [CACHE_VERSION, _stats(files_in(path)), dataclasses.asdict(config), list(class_names), options]
     facts += ["unlabelled"] if unlabelled else []
+    facts += [_stats(beside)] if beside else []
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _stats(files: Sequence[Path]) -> list[tuple[str, int, int]]:
+    return [(str(item.resolve()), item.stat().st_size, item.stat().st_mtime_ns) for item in files if item.exists()]
 
 
 def cached_frames(
@@ -241,6 +251,7 @@ def cached_frames(
     options: str = "",
     on_frame: Callable[[int], None] | None = None,
     unlabelled: bool = False,
+    beside: Sequence[Path] = (),
 ) -> FrameCache:
     """The frames of a source, from `root` when it was read before, else read now.
 
@@ -253,6 +264,7 @@ def cached_frames(
         options: whatever else decides what the source yields, for the fingerprint.
         on_frame: called with the number of frames read so far.
         unlabelled: keep the frames that have a cloud, and none of their labels, instead of those that have labels.
+        beside: files outside the source that it reads too (`data.source_files.files_beside`), for the fingerprint.
 
     Raises:
         TrainingError: the source has no labelled frame, or no frame with a cloud where it is read as unlabelled.
@@ -261,7 +273,7 @@ def cached_frames(
     """
     assert source.path is not None, "only sources on disk are cached"
     path = Path(source.path)
-    folder = root / f"{path.stem}-{source_fingerprint(path, config, class_names, options, unlabelled)}"
+    folder = root / f"{path.stem}-{source_fingerprint(path, config, class_names, options, unlabelled, beside)}"
     if not folder.is_dir():
         with output_errors(folder):
             root.mkdir(parents=True, exist_ok=True)

@@ -102,6 +102,32 @@ def test_a_folder_is_told_by_its_files(tmp_path):
     assert source_fingerprint(tmp_path, INPUT, CLASSES) != before
 
 
+class TestFilesBesideTheSource:
+    def test_a_changed_label_is_another_source(self, tmp_path):
+        bag, label = tmp_path / "drive.mcap", tmp_path / "labels" / "000000.txt"
+        label.parent.mkdir()
+        bag.write_bytes(b"content")
+        label.write_text("Car")
+        before = source_fingerprint(bag, INPUT, CLASSES, beside=[label])
+        assert before != source_fingerprint(bag, INPUT, CLASSES)
+        label.write_text("Cyclist")
+        assert source_fingerprint(bag, INPUT, CLASSES, beside=[label]) != before
+
+    def test_the_source_is_read_again(self, fake_source, tmp_path):
+        source, label = fake_source(), tmp_path / "000000.txt"
+        for text in ("Car", "Car", "Cyclist"):
+            if not label.exists() or label.read_text() != text:
+                label.write_text(text)
+            cached_frames(source, tmp_path / "cache", INPUT, CLASSES, beside=[label])
+        assert source.reads == 2
+
+    def test_a_broken_link_is_no_file(self, tmp_path):
+        (tmp_path / "kitti").mkdir()
+        before = source_fingerprint(tmp_path / "kitti", INPUT, CLASSES)
+        (tmp_path / "kitti" / "gone.png").symlink_to(tmp_path / "gone.png")
+        assert source_fingerprint(tmp_path / "kitti", INPUT, CLASSES) == before
+
+
 class TestReadAsUnlabelled:
     def test_frames_keep_their_cloud_and_lose_their_labels(self, cached_unlabelled, training_frames):
         cache = cached_unlabelled()
