@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,9 +48,19 @@ def plain_loggers() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def share_the_cores() -> None:
-    """Tests on several cores (pytest-xdist) take one each: torch's threads would get in each other's way."""
+    """Tests on several cores (pytest-xdist) take one each, with the processes they start: torch's threads would get in
+    each other's way."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def leave_other_files_alone() -> Iterator[None]:
+    """`os.sync` waits for all that the machine has to write, an installation's gigabytes too; no test needs that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sync", lambda: None)
+        yield
 
 
 @pytest.fixture

@@ -249,7 +249,7 @@ ablation.main()
     words = ["--config", str(config), "--data", "a", "--test-data", "b", "--out", str(tmp_path / "out")]
     process = subprocess.Popen([sys.executable, str(tmp_path / "wrapper.py"), *words], stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not (tmp_path / "begun").exists():
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)

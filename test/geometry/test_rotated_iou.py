@@ -162,9 +162,9 @@ def test_nms_of_many_candidates_is_quick():
     values[:, 3:6] = torch.tensor([3.9, 1.6, 1.5])
     scores = torch.rand(4096, generator=generator)
     nms_bev(values, scores, 0.01, 500)
-    start = time.perf_counter()
+    start = time.process_time()
     nms_bev(values, scores, 0.01, 500)
-    assert time.perf_counter() - start < 1.0, "some 10 ms are usual"
+    assert time.process_time() - start < 1.0, "some 10 ms are usual"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

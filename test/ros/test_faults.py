@@ -62,7 +62,7 @@ def health(graph: Any, part: str, level: str, words: str, meanwhile: Any = None)
 
 
 def test_a_camera_that_is_unplugged_and_plugged_in_again(graph: Any, start: Any, stream: Stream) -> None:
-    start(no_image_warn_s=0.3)
+    start(no_image_warn_s=2.0)
     health(graph, "camera", "0", "detecting", stream.boxes)
     graph.unplug("image")
     graph.unplug("camera_info")

@@ -133,7 +133,7 @@ def drive_live(graph: Any, make_frame: Any) -> Callable[..., None]:
             where = (frame.stamp_ns, "camera")
             packed = topic.endswith("compressed")
             image = graph.make.compressed_image(frame.image, "png", *where) if packed else None
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             while recorded() == before:
                 assert time.monotonic() < deadline, f"frame {index} is not recorded: {graph.health('live')}"
                 graph.send("camera_info", graph.make.camera_info(frame.camera, *where))
@@ -242,7 +242,7 @@ def test_cancelled_work_does_not_go_on(graph: Any, start: Any, drive_live: Any, 
     node = start(mode="live", calibration=calibration, world_frame="")
     recorder = node._run._recorder
     drive_live([0], lambda: recorder.kept)
-    assert node._ask("cancel", node._run.cancel)[0]
+    assert graph.in_turn(node._ask, "cancel", node._run.cancel, of=node)[0]
     graph.until(lambda: len(recorder.parts) == 1, "the part")
     health = graph.until(
         lambda: (told := graph.health("live")) and told["message"].startswith("cancelled; ") and told, "diagnostics"
@@ -348,11 +348,12 @@ def test_the_process_ends_cleanly(
         command += ["-p", f"{name}:={value}"]
     environment = {**os.environ, "PYTHONPATH": f"{repository}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while not list((tmp_path / "out" / "frames").glob("*.json")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "out" / "frames").glob("*.json")):
+        assert time.monotonic() < deadline, "no frame was written"
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)[1]
+    said = process.communicate(timeout=120)[1]
     assert process.returncode == 0 and "Traceback" not in said, said
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0 and "done: 10 frames" in done.stderr, done.stderr

@@ -211,7 +211,7 @@ def test_labelling_that_waits_can_end(parts, request_for, tmp_path: Path, cancel
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from monotakd_ros.ros import tally as tally_module
@@ -100,8 +98,8 @@ def test_counting_is_safe_from_several_threads() -> None:
     assert tally.counts() == {"received": 8000}
 
 
-def test_each_kind_of_message_is_throttled_by_itself() -> None:
+def test_each_kind_of_message_is_throttled_by_itself(clock: Clock) -> None:
     throttle = Throttle(period_s=0.05)
     assert [throttle.lets_through(kind) for kind in ("a", "a", "b")] == [True, False, True]
-    time.sleep(0.06)
+    clock.now += 0.06
     assert throttle.lets_through("a")

@@ -71,7 +71,7 @@ class Harness:
         self.worker.waiting.put(camera, Arrival(message, time.perf_counter(), 0.0))
 
     def until(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not condition() and time.monotonic() < deadline:
             time.sleep(0.005)
         assert condition()

@@ -112,15 +112,19 @@ def test_killed_in_the_middle_of_anything(tiny_config, training_frames, tmp_path
     training = replace(tiny_config.training, steps=7, checkpoint_every=1, log_every=1, validate_every=3)
     config = replace(tiny_config, training=training)
 
-    def train(folder):
+    def train(folder, pause_s=0.0):
         begun = (folder / STATE_FILE).is_file()
         options = RunOptions(resume=begun, overwrite=not begun)
-        train_network("student", config, training_frames, training_frames[:1], folder, options)
+
+        def pause(progress):
+            time.sleep(pause_s)
+
+        train_network("student", config, training_frames, training_frames[:1], folder, options, pause)
 
     train(tmp_path / "whole")
     run, kills = tmp_path / "run", 0
     for until in (1, 4):  # kill once this many steps are logged, wherever the process then is
-        child = in_a_child(lambda: train(run))
+        child = in_a_child(lambda: train(run, pause_s=0.1))  # so that there is a middle
         start = time.monotonic()
         while time.monotonic() - start < LIMIT_S:
             if (run / "log.jsonl").is_file() and len((run / "log.jsonl").read_bytes().splitlines()) >= until:
