@@ -35,6 +35,7 @@ from tqdm import tqdm
 
 from monotakd_ros.atomic import atomic_path
 from monotakd_ros.cli.argument_types import weights_file
+from monotakd_ros.cli.unlabelled_sources import check_apart
 from monotakd_ros.config import Config
 from monotakd_ros.config_file import from_dict, load_config, to_dict
 from monotakd_ros.errors import ConfigError, MonotakdError, TrainingError
@@ -46,6 +47,7 @@ from monotakd_ros.network.checkpoint import STUDENT, load_checkpoint
 from monotakd_ros.network.precision import usable_amp
 from monotakd_ros.provenance import network_code
 from monotakd_ros.report.boxes_file import BOXES_NAME, read_boxes
+from monotakd_ros.report.writer import JSON_NAME
 from monotakd_ros.shipped import checkpoint_path, recipe_path
 from monotakd_ros.visualization.repeated_runs_chart import draw_repeated_runs
 
@@ -86,10 +88,19 @@ class Run:
             begin = ["--overwrite"] if self.init is None else ["--init", str(self.init), "--overwrite"]
             start = ["--resume"] if (train / "last.pt").is_file() else begin
             yield ["train", self.network, *self.arguments, "--out", str(train), *start]
-        if not self.boxes.is_file():
+        if not is_whole(self.boxes):
             data = ["--data", *map(str, test_data)]
             out = ["--out", str(self.folder / "report"), "--resamples", "0", "--pictures", "0", "--device", device]
-            yield ["evaluate", "--checkpoint", str(self.weights), *data, *out]
+            again = ["--overwrite"] if self.boxes.parent.is_dir() else []
+            yield ["evaluate", "--checkpoint", str(self.weights), *data, *out, *again]
+
+
+def is_whole(boxes: Path) -> bool:
+    """Whether the report that these boxes lie in is there, and of all frames: an interrupted one is of some."""
+    report = boxes.parent / JSON_NAME
+    if not (boxes.is_file() and report.is_file()):
+        return False
+    return not json.loads(report.read_text(encoding="utf-8"))["run"]["interrupted"]
 
 
 def command_line(command: Sequence[str]) -> list[str]:
@@ -203,16 +214,19 @@ def student_runs(arguments: argparse.Namespace, guides: Sequence[Run]) -> list[R
 
 
 def check_rows(arguments: argparse.Namespace) -> None:
-    """Check, before anything is written, that every row has a name of its own and what it learns from.
+    """Check, before anything is written, that every row has a name of its own and what it learns from, and learns
+    nothing of what it is tested on.
 
     Raises:
-        ConfigError: it has not.
+        ConfigError: it has not, or does.
         CheckpointError: the row `start` is of no student.
     """
     names = [run_name(recipe, seed) for recipe in trained(arguments) for seed in arguments.seeds]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"--recipes, --seeds: two runs would be called {', '.join(twice)}: rename a recipe's file")
+    for option in ("data", "unlabelled", "val_data"):
+        check_apart("--test-data", arguments.test_data, f"--{option.replace('_', '-')}", getattr(arguments, option))
     if START in arguments.recipes:
         if arguments.init in OWN_STARTS:
             raise ConfigError(f"--recipes {START}: --init has to name a student's weights, got {arguments.init}")
@@ -362,19 +376,17 @@ def table(arguments: argparse.Namespace, guides: Sequence[Run]) -> dict[str, Any
     """
     resampling = Resampling(0, arguments.resamples, arguments.block_frames)
     reports = {recipe: reports_of(arguments, recipe) for recipe in arguments.recipes}
-    done = {recipe: {seed: path for seed, path in paths.items() if path.is_file()} for recipe, paths in reports.items()}
+    done = {recipe: {seed: path for seed, path in paths.items() if is_whole(path)} for recipe, paths in reports.items()}
     baseline = arguments.recipes[0]
-    if not done[baseline] or not all(run.boxes.is_file() for run in guides):
+    if not done[baseline] or not all(is_whole(run.boxes) for run in guides):
         raise TrainingError(f"{arguments.out}: expected both guides and a run of {baseline} to be done")
-    frames = {run.name: read_boxes(run.boxes) for run in guides}
-    of_guides = {name: _scores(item) for name, item in frames.items()}
+    frames = read_boxes(guides[0].boxes)
+    of_guides = {run.name: _scores(run.boxes, frames) for run in guides}
     ceiling = of_guides["teacher"]
     rows = {
-        recipe: {seed: _scores(read_boxes(path)) for seed, path in paths.items()}
-        for recipe, paths in done.items()
-        if paths
+        recipe: {seed: _scores(path, frames) for seed, path in paths.items()} for recipe, paths in done.items() if paths
     }
-    recordings = [Path(frame.name).parts[0] for frame in frames["teacher"]]
+    recordings = [Path(frame.name).parts[0] for frame in frames]
     result: dict[str, Any] = {
         "frames": len(recordings),
         "seeds": list(arguments.seeds),
@@ -411,7 +423,18 @@ def reports_of(arguments: argparse.Namespace, recipe: str) -> dict[int | None, P
     return {seed: arguments.out / "runs" / run_name(recipe, seed) / "report" / BOXES_NAME for seed in seeds}
 
 
-def _scores(frames: Sequence[EvaluationFrame]) -> KittiScores:
+def _scores(boxes: Path, of: Sequence[EvaluationFrame]) -> KittiScores:
+    """Of a report, which has to be of the same frames as all others.
+
+    Raises:
+        TrainingError: it is of others, as where the test data changed in between, or a frame was skipped.
+    """
+    frames = read_boxes(boxes)
+    if [frame.name for frame in frames] != [frame.name for frame in of]:
+        raise TrainingError(
+            f"{boxes.parent}: a report of {len(frames)} frames that are not the {len(of)} of the teacher's; delete the "
+            "reports that the test data as they are now did not give, and run again"
+        )
     return KittiScores([frame.truth for frame in frames], [frame.results for frame in frames])
 
 

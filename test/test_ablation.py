@@ -185,9 +185,41 @@ class TestRuns:
         assert "--init" not in next(run.commands([Path("b")], "cpu")), "a resumed run has its start already"
         run.weights.touch()
         assert [verb for verb, _ in verbs()] == ["evaluate"]
-        run.boxes.parent.mkdir()
-        run.boxes.touch()
+        write_report(run.boxes, 3)
         assert verbs() == []
+
+    def test_a_report_that_was_interrupted_is_made_again(self, ablation, arguments):
+        given = arguments("--recipes", "none", "--seeds", "0", "--resamples", "20")
+        guides = ablation.guide_runs(given)
+        (run,) = ablation.student_runs(given, guides)
+        run.weights.parent.mkdir(parents=True)
+        run.weights.touch()
+        write_report(run.boxes, 3, frames=40, interrupted=True)
+        ((verb, *words),) = run.commands([Path("b")], "cpu")
+        assert verb == "evaluate" and words[-1] == "--overwrite"
+        for guide in guides:
+            write_report(guide.boxes, 80)
+        with pytest.raises(TrainingError, match="expected both guides and a run of none to be done"):
+            ablation.table(given, guides)
+
+    def test_reports_of_other_frames_are_refused(self, ablation, arguments):
+        given = arguments("--recipes", "none", "--seeds", "0", "--resamples", "20")
+        guides = ablation.guide_runs(given)
+        for guide in guides:
+            write_report(guide.boxes, 80)
+        (run,) = ablation.student_runs(given, guides)
+        write_report(run.boxes, 3, frames=40)
+        with pytest.raises(
+            TrainingError, match=r"none-0.report: a report of 40 frames that are not the 80 of the"
+        ):
+            ablation.table(given, guides)
+
+    @pytest.mark.parametrize("option", ["--data", "--unlabelled", "--val-data"])
+    def test_nothing_is_learned_of_what_is_tested(self, ablation, arguments, tmp_path, option):
+        given = arguments("--recipes", "none", option, str(tmp_path / "held" / "drive"))
+        given.test_data = [tmp_path / "held"]
+        with pytest.raises(ConfigError, match=f"--test-data .*held and {option} .*drive are the same recording, or"):
+            ablation.check_rows(given)
 
     def test_a_run_that_fails_names_its_log(self, ablation, tmp_path):
         run = ablation.Run("none-0", "student", tmp_path / "none-0", ())
@@ -306,10 +338,11 @@ def one_car(score: float) -> KittiFrame:
     return results_from_text(f"Car 0 0 0 100 100 200 160 1.5 1.6 3.9 0 1.6 20 0 {score}", "a car").frame
 
 
-def write_report(path: Path, found: int) -> None:
+def write_report(path: Path, found: int, frames: int = FRAMES, interrupted: bool = False) -> None:
     """Boxes of a detector that finds the car in the first `found` of the frames."""
     path.parent.mkdir(parents=True)
-    results = [one_car(0.9 - index / 200) if index < found else KittiFrame.empty() for index in range(FRAMES)]
+    (path.parent / "report.json").write_text(json.dumps({"run": {"interrupted": interrupted}}))
+    results = [one_car(0.9 - index / 200) if index < found else KittiFrame.empty() for index in range(frames)]
     write_boxes(path, [EvaluationFrame(f"drive/{i:06d}", one_car(0.0), result) for i, result in enumerate(results)])
 
 

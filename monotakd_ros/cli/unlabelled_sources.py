@@ -97,8 +97,8 @@ def check_unlabelled(arguments: argparse.Namespace, config: Config) -> None:
             f"--unlabelled: training.semi_supervised.unlabelled_fraction of {arguments.config} is 0, so nothing would "
             "be learned from these recordings: add --recipe unlabelled, or leave them out"
         )
-    _check_apart("--unlabelled", arguments.unlabelled, "--data", arguments.data)
-    _check_apart("--unlabelled", arguments.unlabelled, "--val-data", arguments.val_data)
+    check_apart("--unlabelled", arguments.unlabelled, "--data", arguments.data)
+    check_apart("--unlabelled", arguments.unlabelled, "--val-data", arguments.val_data)
     _check_distinct("--unlabelled", arguments.unlabelled)
 
 
@@ -113,7 +113,7 @@ def check_labelled(arguments: argparse.Namespace, config: Config, learners: Sequ
     Raises:
         ConfigError: they are missing, would be given for nothing, or are used twice.
     """
-    _check_apart("--val-data", arguments.val_data, "--data", arguments.data)
+    check_apart("--val-data", arguments.val_data, "--data", arguments.data)
     _check_distinct("--data", arguments.data)
     alone = config.training.semi_supervised.unlabelled_only
     wanting = [kind for kind in learners if kind != STUDENT or not alone]
@@ -160,7 +160,12 @@ def check_other_frames(learned: Sequence[FrameCache], validated: Sequence[FrameC
             )
 
 
-def _check_apart(option: str, paths: Sequence[Path], other_option: str, others: Sequence[Path]) -> None:
+def check_apart(option: str, paths: Sequence[Path], other_option: str, others: Sequence[Path]) -> None:
+    """Check that no path of one option is, holds or lies in one of another.
+
+    Raises:
+        ConfigError: one is.
+    """
     for path in paths:
         for other in others:
             if _overlap(path, other):
@@ -171,7 +176,7 @@ def _check_apart(option: str, paths: Sequence[Path], other_option: str, others: 
 
 def _check_distinct(option: str, paths: Sequence[Path]) -> None:
     for position, path in enumerate(paths):
-        _check_apart(option, [path], option, paths[:position])
+        check_apart(option, [path], option, paths[:position])
 
 
 def _overlap(a: Path, b: Path) -> bool:
