@@ -571,6 +571,9 @@ class TrainingConfig:
     log_every: int = 20
     validate_every: int = 1000
     checkpoint_every: int = 500
+    """Steps after which `last.pt` is written."""
+    checkpoint_minutes: float = 10.0
+    """Also after so many minutes, so that a kill costs no more where steps are slow."""
     validation_fraction: float = 0.1
     """Share of frames held back for validation when no `--val-data` is given."""
     loss: LossConfig = field(default_factory=LossConfig)
@@ -590,6 +593,7 @@ class TrainingConfig:
         ):
             require(getattr(self, name) >= 1, f"training.{name} must be >= 1")
         require(0 <= self.seed < 2**32, "training.seed must be in [0, 2^32)")
+        require(self.checkpoint_minutes > 0, "training.checkpoint_minutes must be > 0")
         require(self.learning_rate > 0, "training.learning_rate must be > 0")
         require(0 <= self.ema_decay < 1, "training.ema_decay must be in [0, 1)")
         require(0 <= self.validation_fraction < 1, "training.validation_fraction must be in [0, 1)")

@@ -209,9 +209,7 @@ class TestRuns:
             write_report(guide.boxes, 80)
         (run,) = ablation.student_runs(given, guides)
         write_report(run.boxes, 3, frames=40)
-        with pytest.raises(
-            TrainingError, match=r"none-0.report: a report of 40 frames that are not the 80 of the"
-        ):
+        with pytest.raises(TrainingError, match=r"none-0.report: a report of 40 frames that are not the 80 of the"):
             ablation.table(given, guides)
 
     @pytest.mark.parametrize("option", ["--data", "--unlabelled", "--val-data"])

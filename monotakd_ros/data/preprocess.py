@@ -18,7 +18,7 @@ import torch
 from monotakd_ros.config import InputConfig
 from monotakd_ros.errors import FrameError
 from monotakd_ros.frame import UNCERTAIN, Frame, FrameBatch, Labels3D
-from monotakd_ros.geometry.boxes import transform_boxes
+from monotakd_ros.geometry.boxes import boxes_img_from_lidar, transform_boxes
 from monotakd_ros.geometry.camera import CameraModel, pixel_scale_shift
 from monotakd_ros.geometry.transforms import (
     LIDAR_HEIGHT_M,
@@ -30,7 +30,8 @@ from monotakd_ros.geometry.transforms import (
 )
 
 IGNORE_LABEL = -1
-"""Class index of boxes that are neither object nor background (KITTI's neighbouring classes, uncertain labels)."""
+"""Class index of boxes that are neither object nor background (KITTI's neighbouring classes, uncertain labels, what
+the image does not show)."""
 
 NEIGHBOUR_CLASSES = {"Van": "Car", "Person_sitting": "Pedestrian"}
 """KITTI types that look so much like a detected class that finding them is no error."""
@@ -261,7 +262,7 @@ def prepare(frame: Frame, config: InputConfig, class_names: Sequence[str]) -> Pr
         )
     cam_T_lidar, _ = network_extrinsic(frame, config)
     points_img, points_lidar = _prepare_points(frame, cam_T_lidar, mapping)
-    boxes_lidar, labels, label_scores = _prepare_labels(frame, cam_T_lidar, class_names)
+    boxes_lidar, labels, label_scores = _prepare_labels(frame, cam_T_lidar, mapping, class_names)
     return PreparedFrame(
         name=frame.name,
         image=warp_image(frame.image, mapping),
@@ -286,9 +287,20 @@ def _prepare_points(frame: Frame, cam_T_lidar: np.ndarray, mapping: ImageMap) ->
     return points_img, points
 
 
+def visible_areas(
+    boxes_lidar: np.ndarray, cam_T_lidar: np.ndarray, camera: CameraModel, valid_px: np.ndarray
+) -> np.ndarray:
+    """Area (N,) px^2 of the image content that the regions of boxes (N, 7) cover; 0 for a box behind the camera."""
+    regions = boxes_img_from_lidar(boxes_lidar.astype(np.float64), cam_T_lidar, camera, clip=False)
+    edges = valid_px - 0.5
+    low, high = np.maximum(regions[:, :2], edges[:2]), np.minimum(regions[:, 2:], edges[2:])
+    return np.nan_to_num(np.clip(high - low, 0, None).prod(axis=1))
+
+
 def _prepare_labels(
-    frame: Frame, cam_T_lidar: np.ndarray, class_names: Sequence[str]
+    frame: Frame, cam_T_lidar: np.ndarray, mapping: ImageMap, class_names: Sequence[str]
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Boxes, labels and scores; what the network's image shows nothing of is neither right nor wrong."""
     if frame.labels is None:
         return None, None, None
     keep, index = class_indices(frame.labels, class_names)
@@ -297,7 +309,9 @@ def _prepare_labels(
     if recorded is not cam_T_lidar:
         boxes = transform_boxes(invert_transform(cam_T_lidar) @ recorded, boxes)
     scores = frame.labels.scores
-    return boxes.astype(np.float32), index[keep], None if scores is None else scores[keep].astype(np.float32)
+    unseen = visible_areas(boxes, cam_T_lidar, mapping.camera, mapping.valid_px) == 0
+    labels = np.where(unseen, IGNORE_LABEL, index[keep])
+    return boxes.astype(np.float32), labels, None if scores is None else scores[keep].astype(np.float32)
 
 
 def collate(frames: Sequence[PreparedFrame]) -> FrameBatch:

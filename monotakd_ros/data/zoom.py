@@ -11,8 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from monotakd_ros.data.preprocess import IGNORE_LABEL, ImageMap, PreparedFrame, warp_image
-from monotakd_ros.geometry.boxes import boxes_img_from_lidar
+from monotakd_ros.data.preprocess import IGNORE_LABEL, ImageMap, PreparedFrame, visible_areas, warp_image
 from monotakd_ros.geometry.camera import CameraModel, pixel_scale_shift
 
 MIN_VISIBLE_SHARE = 0.5
@@ -70,18 +69,14 @@ def _points_inside(
 def _labels(frame: PreparedFrame, moved: PreparedFrame, area_scale: float) -> np.ndarray | None:
     if frame.labels is None or frame.boxes_lidar is None:
         return frame.labels
-    before, after = _visible_areas(frame) * area_scale, _visible_areas(moved)
+    before, after = _areas(frame) * area_scale, _areas(moved)
     return np.where(after < MIN_VISIBLE_SHARE * before, IGNORE_LABEL, frame.labels)
 
 
-def _visible_areas(frame: PreparedFrame) -> np.ndarray:
-    """Area (N,) px^2 that the boxes' image regions cover of the image content; 0 for a box behind the camera."""
+def _areas(frame: PreparedFrame) -> np.ndarray:
     assert frame.boxes_lidar is not None, "only labelled frames have areas"
     camera = CameraModel(frame.img_P_cam, frame.image.shape[1], frame.image.shape[0])
-    boxes = boxes_img_from_lidar(frame.boxes_lidar.astype(np.float64), frame.cam_T_lidar, camera, clip=False)
-    edges = frame.valid_px - 0.5
-    low, high = np.maximum(boxes[:, :2], edges[:2]), np.minimum(boxes[:, 2:], edges[2:])
-    return np.nan_to_num(np.clip(high - low, 0, None).prod(axis=1))
+    return visible_areas(frame.boxes_lidar, frame.cam_T_lidar, camera, frame.valid_px)
 
 
 def random_zoom(frame: PreparedFrame, scale: float, crop: float, generator: np.random.Generator) -> PreparedFrame:

@@ -35,7 +35,7 @@ from monotakd_ros.training.file_lock import locked
 
 _log = logging.getLogger(__name__)
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 INDEX_FILE = "index.json"
 _LABEL_FIELDS = ("boxes_lidar", "truncation", "occlusion", "boxes_img_px", "dont_care_px")
 _PREPARED_FIELDS = (
@@ -84,6 +84,7 @@ class CacheReport:
         without_cloud: number of frames without LiDAR points in the image, left out where the source was read as
             unlabelled; else 0.
         digest: 16 hex digits over the kept frames themselves; "" in caches of earlier versions.
+        scored: whether labels of any frame have scores: then a teacher made them all, also where it saw nothing.
     """
 
     path: str
@@ -95,6 +96,7 @@ class CacheReport:
     focal_px: tuple[float, float]
     without_cloud: int = 0
     digest: str = ""
+    scored: bool = False
 
 
 class FrameCache(Sequence[TrainingFrame]):
@@ -115,6 +117,7 @@ class FrameCache(Sequence[TrainingFrame]):
                 tuple(index["focal_px"]),
                 index.get("without_cloud", 0),
                 index.get("digest", ""),
+                index.get("scored", False),
             )
         except (OSError, ValueError, KeyError) as error:
             raise SourceError(f"{folder}: the frame cache is damaged ({error}); delete it and run again") from error
@@ -140,7 +143,16 @@ class FrameCache(Sequence[TrainingFrame]):
     def __getitem__(self, index: Any) -> TrainingFrame:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        return load_frame(self.folder / _frame_file(index % len(self)))
+        frame = load_frame(self.folder / _frame_file(index % len(self)))
+        return _scored(frame) if self.report.scored else frame
+
+
+def _scored(frame: TrainingFrame) -> TrainingFrame:
+    """A frame of a source whose labels a teacher made: one without boxes has no score that could say so."""
+    prepared = frame.prepared
+    if prepared.labels is None or len(prepared.labels) or prepared.label_scores is not None:
+        return frame
+    return replace(frame, prepared=replace(prepared, label_scores=np.zeros(0, dtype=np.float32)))
 
 
 def save_frame(path: Path, frame: TrainingFrame) -> None:
@@ -316,6 +328,7 @@ def _fill(
     focal_px: list[float] = []
     digest = hashlib.sha256()
     saved = unlabelled = with_points = without_cloud = 0
+    scored = False
 
     def skip(error: FrameError) -> None:
         if strict:
@@ -343,6 +356,7 @@ def _fill(
         saved += 1
         focal_px.append(frame.camera.fx)
         with_points += bool(len(item.prepared.points_img))
+        scored |= item.prepared.label_scores is not None
         if item.prepared.labels is not None:
             counts.update(item.prepared.labels.tolist())
     if not saved and as_unlabelled:
@@ -365,6 +379,7 @@ def _fill(
         focal_range,
         without_cloud,
         digest.hexdigest()[:16],
+        scored,
     )
     (folder / INDEX_FILE).write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
 

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from monotakd_ros.config import Config
+from monotakd_ros.config import Config, SemiSupervisedConfig, TrainingConfig
 from monotakd_ros.config_file import to_dict
 from monotakd_ros.errors import TrainingError
 from monotakd_ros.frame import FrameBatch
@@ -170,6 +170,7 @@ class TrainingRun:
         self.validated_at = 0
         self.window = StepFigures()
         self._saved_at: tuple[int, int] | None = None
+        self._saved_s = time.monotonic()
         if options.resume:
             self._restore(self.processes.from_first(lambda: load_state(out / STATE_FILE)))
 
@@ -207,7 +208,7 @@ class TrainingRun:
     def losses(self, output: DetectionOutput, batch: TrainingBatch) -> dict[str, LossTerm]:
         """The named terms of one batch; where there are guides, these are run here."""
         settings = self.config.training
-        terms = labelled_terms(output, batch, settings)
+        terms = labelled_terms(output, batch, settings if self.kind == STUDENT else _of_guides(settings))
         if self.kind == STUDENT:
             terms |= depth_terms(output, batch.depth, settings.loss)
         if not self._taught:
@@ -259,7 +260,9 @@ class TrainingRun:
 
     def _between_steps(self, log: RunLog | NoLog, latch: InterruptLatch) -> None:
         """Save, stop, validate where it is time to. Saved before a validation: a kill in its midst costs only that."""
-        if self._validation_due or self.step % self.config.training.checkpoint_every == 0:
+        settings = self.config.training
+        late = time.monotonic() - self._saved_s >= 60 * settings.checkpoint_minutes
+        if late or self._validation_due or self.step % settings.checkpoint_every == 0:
             self.save()
         self._check(latch)
         if self._validation_due:
@@ -345,6 +348,7 @@ class TrainingRun:
             },
         )
         self._saved_at = (self.step, self.validated_at)
+        self._saved_s = time.monotonic()
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         check_same_run(
@@ -467,6 +471,11 @@ def _leave_stopping_to_the_parent(worker: int) -> None:
     """In a loader's process: who signals a whole group of processes means the one that saves."""
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _of_guides(settings: TrainingConfig) -> TrainingConfig:
+    """Training settings without those of unlabelled recordings, which are for students."""
+    return replace(settings, semi_supervised=SemiSupervisedConfig())
 
 
 def _channels_last(network: Network) -> Network:

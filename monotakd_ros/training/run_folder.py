@@ -41,6 +41,7 @@ FREE_KEYS = frozenset(
         "log_every",
         "validate_every",
         "checkpoint_every",
+        "checkpoint_minutes",
         "activation_checkpointing",
         "amp",
     )

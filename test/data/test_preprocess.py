@@ -132,6 +132,15 @@ def test_label_classes_neighbours_and_strangers():
     assert empty.boxes_lidar.shape == (0, 7) and empty.labels.shape == (0,)
 
 
+def test_objects_that_the_image_does_not_show_are_neither_right_nor_wrong():
+    """As in a recording whose boxes go all around the vehicle."""
+    beside, behind, cut, ahead = [10, 20, -1], [-10, 0, -1], [1.5, 2, -1], [10, 0, -1]
+    boxes = [[*centre, 4, 2, 1.5, 0.0] for centre in (beside, behind, cut, ahead)]
+    prepared = prepare(make_frame(labels=make_labels(boxes, ["Car"] * 4)), NETWORK, CLASSES)
+    assert len(prepared.boxes_lidar) == 4
+    np.testing.assert_array_equal(prepared.labels, [-1, -1, 0, 0])
+
+
 def test_cloud_lands_on_its_pixels_and_bad_points_are_dropped():
     points = np.array([[10, 0, 0, 1], [np.nan, 0, 0, 1], [-10, 0, 0, 1], [10, 30, 0, 1]], dtype=np.float32)
     prepared = prepare(make_frame(points_lidar=points, cam_T_lidar=nominal_cam_T_lidar()), NETWORK, CLASSES)

@@ -8,6 +8,7 @@ import pytest
 
 from monotakd_ros.config import InputConfig
 from monotakd_ros.errors import FrameError, SourceError, TrainingError
+from monotakd_ros.frame import Labels3D
 from monotakd_ros.training.frame_cache import FrameCache, cached_frames, load_frame, save_frame, source_fingerprint
 
 INPUT = InputConfig(128, 64, 70.0, (63.0, 28.0))
@@ -100,6 +101,25 @@ def test_a_folder_is_told_by_its_files(tmp_path):
     before = source_fingerprint(tmp_path, INPUT, CLASSES)
     (tmp_path / "sub" / "image.png").write_bytes(b"1")
     assert source_fingerprint(tmp_path, INPUT, CLASSES) != before
+
+
+class TestLabelsWithScores:
+    def test_a_frame_in_which_the_teacher_saw_nothing_is_its_too(self, fake_source, tmp_path):
+        source = fake_source()
+        with_scores = [replace(item.labels, scores=np.full(len(item.labels.class_names), 0.5)) for item in source.items]
+        source.items = [replace(item, labels=labels) for item, labels in zip(source.items, with_scores)]
+        source.items[1] = replace(source.items[1], labels=Labels3D.empty())
+        cache = cached_frames(source, tmp_path / "cache", INPUT, CLASSES)
+        assert cache.report.scored and len(cache[1].prepared.labels) == 0
+        assert all(frame.prepared.label_scores is not None for frame in cache)
+        assert cache[1].prepared.label_scores.shape == (0,)
+
+    def test_without_any_a_person_said_that_nothing_is_there(self, fake_source, tmp_path):
+        source = fake_source()
+        source.items[1] = replace(source.items[1], labels=Labels3D.empty())
+        cache = cached_frames(source, tmp_path / "cache", INPUT, CLASSES)
+        assert not cache.report.scored
+        assert all(frame.prepared.label_scores is None for frame in cache)
 
 
 class TestFilesBesideTheSource:
@@ -196,7 +216,7 @@ def test_the_fingerprint_of_a_labelled_source_holds_nothing_else(tmp_path):
     file = tmp_path / "drive.mcap"
     file.write_bytes(b"content")
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns)]
-    facts = [3, stats, asdict(INPUT), list(CLASSES), ""]
+    facts = [4, stats, asdict(INPUT), list(CLASSES), ""]
     expected = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     assert source_fingerprint(file, INPUT, CLASSES) == expected
     assert source_fingerprint(file, INPUT, CLASSES, unlabelled=True) != expected

@@ -4,10 +4,11 @@ import signal
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from monotakd_ros.config import AugmentConfig, ResidualConfig
+from monotakd_ros.config import AugmentConfig, ResidualConfig, SemiSupervisedConfig
 from monotakd_ros.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from monotakd_ros.network.checkpoint import load_checkpoint, load_network
 from monotakd_ros.training import loop
@@ -454,3 +455,32 @@ def test_the_last_steps_are_logged_too(tiny_config, training_frames, tmp_path, c
     config = replace(tiny_config, training=replace(tiny_config.training, steps=3, log_every=2))
     train_network("student", config, training_frames, [], tmp_path)
     assert [line["step"] for line in curve_of(tmp_path)] == [2, 3]
+
+
+@pytest.mark.parametrize("network", ["teacher", "assistant"])
+def test_guides_learn_from_all_labels_whatever_is_said_of_unlabelled_recordings(
+    tiny_config, training_frames, tmp_path, network
+):
+    """`train all` gives them the student's settings."""
+    generated = [
+        replace(frame, prepared=replace(frame.prepared, label_scores=np.full(len(frame.prepared.labels), 0.5, "f4")))
+        for frame in training_frames[:2]
+    ]
+    alone = SemiSupervisedConfig(unlabelled_fraction=1.0, detection_weight=0.0)
+    config = with_training(tiny_config, semi_supervised=alone, steps=2, batch_size=4, log_every=1)
+    train_network(network, config, [*generated, *training_frames[2:]], [], tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert all(row["loss_cls"] > 0 and row["loss_pseudo_cls"] > 0 for row in rows if row["kind"] == "train")
+
+
+def test_time_alone_writes_a_checkpoint(tiny_config, training_frames, tmp_path, monkeypatch):
+    config = with_training(tiny_config, steps=3, checkpoint_every=1000, validate_every=1000, checkpoint_minutes=0.5)
+    clock, saved = [0.0], []
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+
+    def after_a_step(progress):
+        saved.append(torch.load(tmp_path / "run" / "last.pt", weights_only=True)["step"])
+        clock[0] += {1: 29.0, 2: 2.0, 3: 1.0}[progress.step]
+
+    train_network("student", config, training_frames, [], tmp_path / "run", on_step=after_a_step)
+    assert saved == [0, 0, 2]
