@@ -34,7 +34,6 @@ from monotakd_ros.cli.unlabelled_sources import (
 from monotakd_ros.config import Config
 from monotakd_ros.config_file import load_config
 from monotakd_ros.data.source import open_source
-from monotakd_ros.data.source_files import files_beside
 from monotakd_ros.detector import resolve_device
 from monotakd_ros.errors import ConfigError, TrainingError
 from monotakd_ros.geometry.transforms import camera_height_m
@@ -359,10 +358,9 @@ def _read(
                     config.student.input,
                     config.student.class_names,
                     strict=arguments.strict,
-                    options=repr(options),
+                    options=options,
                     on_frame=lambda number, bar=bar: bar.update(number - bar.n),
                     unlabelled=unlabelled,
-                    beside=files_beside(source.path or path, options),
                 )
         finally:
             source.close()

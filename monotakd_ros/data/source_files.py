@@ -42,4 +42,5 @@ def _walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(here)
+        folders.sort()  # so that the same name stands for a folder that two lead to
         yield from (Path(root) / name for name in files)

@@ -25,8 +25,8 @@ import numpy as np
 from monotakd_ros.atomic import PendingFolder, output_errors
 from monotakd_ros.config import InputConfig
 from monotakd_ros.data.preprocess import PreparedFrame, prepare
-from monotakd_ros.data.source import FrameSource
-from monotakd_ros.data.source_files import files_in
+from monotakd_ros.data.source import DEFAULT_OPTIONS, FrameSource, SourceOptions
+from monotakd_ros.data.source_files import files_beside, files_in
 from monotakd_ros.errors import FrameError, SourceError, TrainingError
 from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
@@ -260,10 +260,9 @@ def cached_frames(
     class_names: Sequence[str],
     *,
     strict: bool = False,
-    options: str = "",
+    options: SourceOptions = DEFAULT_OPTIONS,
     on_frame: Callable[[int], None] | None = None,
     unlabelled: bool = False,
-    beside: Sequence[Path] = (),
 ) -> FrameCache:
     """The frames of a source, from `root` when it was read before, else read now.
 
@@ -273,10 +272,9 @@ def cached_frames(
         config: the network's camera.
         class_names: the detector's classes.
         strict: stop at the first frame that cannot be read.
-        options: whatever else decides what the source yields, for the fingerprint.
+        options: the source is read with.
         on_frame: called with the number of frames read so far.
         unlabelled: keep the frames that have a cloud, and none of their labels, instead of those that have labels.
-        beside: files outside the source that it reads too (`data.source_files.files_beside`), for the fingerprint.
 
     Raises:
         TrainingError: the source has no labelled frame, or no frame with a cloud where it is read as unlabelled.
@@ -285,7 +283,9 @@ def cached_frames(
     """
     assert source.path is not None, "only sources on disk are cached"
     path = Path(source.path)
-    folder = root / f"{path.stem}-{source_fingerprint(path, config, class_names, options, unlabelled, beside)}"
+    beside = files_beside(path, options)
+    fingerprint = source_fingerprint(path, config, class_names, repr(options), unlabelled, beside)
+    folder = root / f"{path.stem}-{fingerprint}"
     if not folder.is_dir():
         with output_errors(folder):
             root.mkdir(parents=True, exist_ok=True)

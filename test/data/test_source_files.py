@@ -34,6 +34,13 @@ class TestFilesIn:
         (tmp_path / "a" / "again").symlink_to(tmp_path)
         assert files_in(tmp_path) == [tmp_path / "a" / "1"]
 
+    def test_a_folder_that_two_names_lead_to_counts_under_the_first(self, tmp_path):
+        put(tmp_path / "disk" / "1")
+        (tmp_path / "drive").mkdir()
+        for name in ("c", "a", "b"):
+            (tmp_path / "drive" / name).symlink_to(tmp_path / "disk")
+        assert files_in(tmp_path / "drive") == [tmp_path / "drive" / "a" / "1"]
+
     def test_an_empty_folder_has_none(self, tmp_path):
         assert files_in(tmp_path) == []
 

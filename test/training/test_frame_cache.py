@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from monotakd_ros.config import InputConfig
+from monotakd_ros.data.source import SourceOptions
 from monotakd_ros.errors import FrameError, SourceError, TrainingError
 from monotakd_ros.frame import Labels3D
 from monotakd_ros.training.frame_cache import FrameCache, cached_frames, load_frame, save_frame, source_fingerprint
@@ -134,11 +135,12 @@ class TestFilesBesideTheSource:
         assert source_fingerprint(bag, INPUT, CLASSES, beside=[label]) != before
 
     def test_the_source_is_read_again(self, fake_source, tmp_path):
-        source, label = fake_source(), tmp_path / "000000.txt"
+        source, label = fake_source(), tmp_path / "labels" / "000000.txt"
+        label.parent.mkdir()
         for text in ("Car", "Car", "Cyclist"):
             if not label.exists() or label.read_text() != text:
                 label.write_text(text)
-            cached_frames(source, tmp_path / "cache", INPUT, CLASSES, beside=[label])
+            cached_frames(source, tmp_path / "cache", INPUT, CLASSES, options=SourceOptions(label_dir=label.parent))
         assert source.reads == 2
 
     def test_a_broken_link_is_no_file(self, tmp_path):
