@@ -270,7 +270,9 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
     except BaseException:
         _remove_empty(arguments.out / CACHE_DIR, arguments.out)
         raise
-    check_other_frames(caches, val_caches)
+    check_other_frames("--val-data", val_caches, "--data", caches)
+    check_other_frames("--unlabelled", unlabelled, "--data", caches)
+    check_other_frames("--unlabelled", unlabelled, "--val-data", val_caches)
     largest = with_largest_images(config, [*caches, *val_caches, *unlabelled])
     if largest != config:
         check_step_fits(arguments.network, largest, guides, cameras, processes)

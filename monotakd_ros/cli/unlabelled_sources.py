@@ -145,18 +145,21 @@ def check_labelling_teacher(teacher: Path | None, config: Config) -> None:
     check_classes(teacher, config)
 
 
-def check_other_frames(learned: Sequence[FrameCache], validated: Sequence[FrameCache]) -> None:
-    """Check, once sources are read, that no copy of a source to learn from is validated on.
+def check_other_frames(
+    option: str, caches: Sequence[FrameCache], other_option: str, others: Sequence[FrameCache]
+) -> None:
+    """Check, once sources are read, that no frame of one option is also in another, as a copy or in another selection.
 
     Raises:
-        ConfigError: the frames are the same.
+        ConfigError: a source shares frames with another one.
     """
-    known = {cache.report.digest: cache.report.path for cache in learned if cache.report.digest}
-    for cache in validated:
-        if cache.report.digest in known:
+    known = {seen: cache.report.path for cache in others for seen in cache.report.seen}
+    for cache in caches:
+        shared = [known[seen] for seen in cache.report.seen if seen in known]
+        if shared:
             raise ConfigError(
-                f"--val-data {cache.report.path} and --data {known[cache.report.digest]} hold the same frames: a "
-                "validation on what was learned says nothing"
+                f"{option} {cache.report.path}: {len(shared)} of {len(cache)} frames are also in {other_option} "
+                f"{shared[0]}; what is validated on, learned from with labels, and without, must be other recordings"
             )
 
 

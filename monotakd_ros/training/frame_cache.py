@@ -30,7 +30,7 @@ from monotakd_ros.data.source_files import files_beside, files_in
 from monotakd_ros.errors import FrameError, SourceError, TrainingError
 from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
-from monotakd_ros.training.array_digest import add_array
+from monotakd_ros.training.array_digest import add_array, frame_digest
 from monotakd_ros.training.file_lock import locked
 
 _log = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ class CacheReport:
             unlabelled; else 0.
         digest: 16 hex digits over the kept frames themselves; "" in caches of earlier versions.
         scored: whether labels of any frame have scores: then a teacher made them all, also where it saw nothing.
+        seen: `frame_digest` of each frame, the same with labels and without; () in caches of earlier versions.
     """
 
     path: str
@@ -97,6 +98,7 @@ class CacheReport:
     without_cloud: int = 0
     digest: str = ""
     scored: bool = False
+    seen: tuple[str, ...] = ()
 
 
 class FrameCache(Sequence[TrainingFrame]):
@@ -118,6 +120,7 @@ class FrameCache(Sequence[TrainingFrame]):
                 index.get("without_cloud", 0),
                 index.get("digest", ""),
                 index.get("scored", False),
+                tuple(index.get("seen", ())),
             )
         except (OSError, ValueError, KeyError) as error:
             raise SourceError(f"{folder}: the frame cache is damaged ({error}); delete it and run again") from error
@@ -327,6 +330,7 @@ def _fill(
     counts: Counter[int] = Counter()
     focal_px: list[float] = []
     digest = hashlib.sha256()
+    seen: list[str] = []
     saved = unlabelled = with_points = without_cloud = 0
     scored = False
 
@@ -353,6 +357,7 @@ def _fill(
         save_frame(folder / _frame_file(saved), item)
         for name, array in sorted(_arrays(item).items()):
             add_array(digest, name, array)
+        seen.append(frame_digest(item.prepared))
         saved += 1
         focal_px.append(frame.camera.fx)
         with_points += bool(len(item.prepared.points_img))
@@ -380,6 +385,7 @@ def _fill(
         without_cloud,
         digest.hexdigest()[:16],
         scored,
+        tuple(seen),
     )
     (folder / INDEX_FILE).write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
 

@@ -22,16 +22,13 @@ import torch
 from torch import nn
 
 from monotakd_ros.atomic import atomic_path
-from monotakd_ros.data.preprocess import PreparedFrame
 from monotakd_ros.errors import TrainingError
 from monotakd_ros.provenance import network_code
-from monotakd_ros.training.array_digest import add_array
 
 _log = logging.getLogger(__name__)
 
 GUIDE_CACHE_VERSION = 1
 GUIDE_FILE = "guide.json"
-_SEEN_FIELDS = ("image", "valid_px", "img_P_cam", "cam_T_lidar", "points_img", "points_lidar")
 _FAST = 1
 """zlib's level: the higher ones save a tenth of the bytes and take several times as long."""
 
@@ -54,14 +51,6 @@ class Part:
     kind: str
     name: str
     maps: tuple[str, ...]
-
-
-def frame_digest(frame: PreparedFrame) -> str:
-    """32 hex digits over everything that guides see of a frame."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name in _SEEN_FIELDS:
-        add_array(digest, name, getattr(frame, name))
-    return digest.hexdigest()
 
 
 def guide_facts(network: nn.Module, amp: str, device: torch.device) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from monotakd_ros.errors import ConfigError
 from monotakd_ros.frame import FrameBatch
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER
 from monotakd_ros.network.detection_output import DetectionOutput
-from monotakd_ros.training.guide_cache import FrameMaps, GuideCache, Part, frame_digest
+from monotakd_ros.training.array_digest import frame_digest
+from monotakd_ros.training.guide_cache import FrameMaps, GuideCache, Part
 
 HEAD_MAPS = ("cls_logits", "box_codes", "dir_logits")
 TEACHER_BEV = Part(TEACHER, "bev", ("bev",))

@@ -224,12 +224,14 @@ class FakeSource:
 
 @pytest.fixture
 def fake_source(tmp_path):
-    """Builds a source of `count` frames; `labelled=False` takes the labels away."""
+    """Builds a source of `count` frames; `labelled=False` takes the labels away, another `first` is another drive."""
 
-    def make(count: int = 4, bad: tuple[int, ...] = (), labelled: bool = True, name: str = "drive.mcap") -> FakeSource:
+    def make(
+        count: int = 4, bad: tuple[int, ...] = (), labelled: bool = True, name: str = "drive.mcap", first: int = 0
+    ) -> FakeSource:
         path = tmp_path / name
         path.write_bytes(b"content")
-        items = [make_frame(index) for index in range(count)]
+        items = [make_frame(index) for index in range(first, first + count)]
         if not labelled:
             items = [replace(item, labels=None) for item in items]
         return FakeSource(path, items, bad)

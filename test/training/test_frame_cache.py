@@ -182,10 +182,10 @@ class TestReadAsUnlabelled:
     def test_an_index_of_before_this_existed_is_read(self, fake_source, tmp_path):
         cache = cached_frames(fake_source(), tmp_path / "cache", INPUT, CLASSES)
         index = json.loads((cache.folder / "index.json").read_text())
-        del index["without_cloud"], index["digest"]
+        del index["without_cloud"], index["digest"], index["seen"]
         (cache.folder / "index.json").write_text(json.dumps(index))
         old = FrameCache(cache.folder)
-        assert old.report == replace(cache.report, digest="") and old.identity == cache.folder.name
+        assert old.report == replace(cache.report, digest="", seen=()) and old.identity == cache.folder.name
 
 
 class TestIdentity:
@@ -205,6 +205,15 @@ class TestIdentity:
         source.items[1] = replace(source.items[1], **{field: array})
         other = cached_frames(source, tmp_path / "other", INPUT, CLASSES)
         assert other.identity != first.identity
+
+    def test_a_frame_is_known_by_what_networks_see_of_it(self, fake_source, tmp_path):
+        source = fake_source()
+        first = cached_frames(source, tmp_path / "cache", INPUT, CLASSES)
+        bare = cached_frames(source, tmp_path / "cache", INPUT, CLASSES, unlabelled=True)
+        assert first.report.seen == bare.report.seen and len(set(first.report.seen)) == 4
+        source.items[1] = replace(source.items[1], image=source.items[1].image ^ 1)
+        other = cached_frames(source, tmp_path / "other", INPUT, CLASSES)
+        assert [a == b for a, b in zip(other.report.seen, first.report.seen)] == [True, False, True, True]
 
     def test_sees_another_order(self, fake_source, tmp_path):
         source = fake_source()

@@ -18,7 +18,8 @@ from monotakd_ros.data.augment import flip
 from monotakd_ros.errors import ConfigError, OutputError, TrainingError
 from monotakd_ros.network.checkpoint import load_checkpoint
 from monotakd_ros.training import guide_cache
-from monotakd_ros.training.guide_cache import GuideCache, differences, frame_digest, pack_maps, unpack_maps
+from monotakd_ros.training.array_digest import frame_digest
+from monotakd_ros.training.guide_cache import GuideCache, differences, pack_maps, unpack_maps
 from monotakd_ros.training.guide_maps import (
     ALL_PARTS,
     ASSISTANT_BEV,

@@ -37,8 +37,7 @@ class TestTrainTheOthers:
         source = fake_source(name="some.mcap")
         source.items[1] = replace(source.items[1], points_lidar=None)
         source.items[3] = replace(source.items[3], points_lidar=source.items[3].points_lidar[:0])
-        held_out = fake_source(3, name="held_out.mcap")
-        held_out.items = [replace(item, name=f"{item.name}v") for item in held_out.items]
+        held_out = fake_source(3, name="held_out.mcap", first=10)
         held_out.items[0] = replace(held_out.items[0], points_lidar=None)
         arguments = ("--steps", "2", "--val-data", str(tmp_path / "held_out.mcap"))
         assert command(*arguments, source=source, data="some.mcap", network=network, more=[held_out]) == 0
@@ -164,7 +163,7 @@ class TestTrainStudent:
         assert command("--data", *[str(tmp_path / "drive.mcap")] * 2) == 1
         assert "--data " in capsys.readouterr().err
         assert command("--steps", "1", "--val-data", str(tmp_path / "copy.mcap"), source=drive, more=[copy]) == 1
-        assert "hold the same frames" in capsys.readouterr().err
+        assert "copy.mcap: 4 of 4 frames are also in --data " in capsys.readouterr().err
 
     def test_trains_and_says_where(self, command, tmp_path, capsys):
         assert command("--steps", "2") == 0

@@ -36,7 +36,7 @@ def write_config(tmp_path, tiny_config, command):
 @pytest.fixture
 def raw(fake_source):
     """A recording without labels."""
-    return fake_source(3, labelled=False, name="raw.mcap")
+    return fake_source(3, labelled=False, name="raw.mcap", first=10)
 
 
 @pytest.fixture
@@ -80,11 +80,11 @@ class TestARun:
         assert all(torch.equal(a[key], b[key]) for key in a)
 
     def test_labels_of_its_own_are_not_learned_from_but_compared_with(self, semi, fake_source, tmp_path, capsys):
-        labelled = fake_source(3, name="raw.mcap")
+        labelled = fake_source(3, name="raw.mcap", first=10)
         assert semi("--steps", "1", more=(labelled,)) == 0
         assert "pseudo labels against the recordings' own, Car from 0.075: precision" in capsys.readouterr().out
         with_labels = (tmp_path / "run").rename(tmp_path / "with_labels")
-        bare = fake_source(3, labelled=False, name="raw.mcap")
+        bare = fake_source(3, labelled=False, name="raw.mcap", first=10)
         assert semi("--steps", "1", more=(bare,)) == 0
         a, b = (final_of(run).state_dict for run in (with_labels, tmp_path / "run"))
         assert all(torch.equal(a[key], b[key]) for key in a)
@@ -132,7 +132,10 @@ class TestWithoutLabels:
         settings = ("--steps", "4", "--val-data", str(tmp_path / "watch.mcap"), "--cache", str(tmp_path / "cache"))
         sources = {
             "data": None,
-            "more": (fake_source(3, labelled=False, name="raw.mcap"), fake_source(name="watch.mcap")),
+            "more": (
+                fake_source(3, labelled=False, name="raw.mcap", first=10),
+                fake_source(name="watch.mcap", first=20),
+            ),
         }
         assert semi(*settings, **sources) == 0
         whole = (tmp_path / "run").rename(tmp_path / "whole")
@@ -219,6 +222,15 @@ class TestBadInput:
         unlabelled = ("drive.mcap",) if other == "--data" else ("raw.mcap",)
         assert semi("--steps", "1", *arguments, unlabelled=unlabelled) == 1
         assert f"and {other} " in (error := capsys.readouterr().err) and "the same recording" in error
+
+    def test_frames_that_are_also_elsewhere_under_another_name(self, semi, fake_source, tmp_path, capsys):
+        overlapping = fake_source(2, labelled=False, name="raw.mcap", first=3)
+        assert semi("--steps", "1", more=(overlapping,)) == 1
+        assert "raw.mcap: 1 of 2 frames are also in --data " in capsys.readouterr().err
+        sources = (fake_source(3, name="raw.mcap", first=10), fake_source(4, name="watch.mcap", first=11))
+        assert semi("--steps", "1", "--val-data", str(tmp_path / "watch.mcap"), more=sources) == 1
+        assert "raw.mcap: 2 of 3 frames are also in --val-data " in capsys.readouterr().err
+        assert not (tmp_path / "run" / "last.pt").exists()
 
     def test_the_same_unlabelled_recording_twice_or_within_another(self, semi, tmp_path, capsys):
         assert semi("--steps", "1", unlabelled=("raw.mcap", "raw.mcap")) == 1
