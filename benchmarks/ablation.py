@@ -45,7 +45,7 @@ from monotakd_ros.evaluation.kitti_ap import KITTI_CLASSES, Cell, KittiScores
 from monotakd_ros.evaluation.repeated_runs import RowFigure, row_figures
 from monotakd_ros.network.checkpoint import STUDENT, load_checkpoint
 from monotakd_ros.network.precision import usable_amp
-from monotakd_ros.provenance import network_code
+from monotakd_ros.provenance import training_code
 from monotakd_ros.report.boxes_file import BOXES_NAME, read_boxes
 from monotakd_ros.report.writer import JSON_NAME
 from monotakd_ros.shipped import checkpoint_path, recipe_path
@@ -297,7 +297,7 @@ def plan(arguments: argparse.Namespace) -> dict[str, Any]:
     steps = {"steps": arguments.steps, "guide_steps": arguments.guide_steps}
     if arguments.init not in OWN_STARTS:
         data["start"] = _checksum(checkpoint_path(arguments.init))
-    return {"recipes": recipes, "guides": given, "init": arguments.init, "code": network_code(), **data, **steps}
+    return {"recipes": recipes, "guides": given, "init": arguments.init, "code": training_code(), **data, **steps}
 
 
 def _checksum(path: Path | None) -> str | None:

@@ -68,9 +68,25 @@ def versions() -> dict[str, str]:
 @lru_cache
 def network_code() -> str:
     """16 hex digits over the source of what networks make of a prepared frame: what was kept of other code is stale."""
+    return _code_of("network", "geometry")
+
+
+@lru_cache
+def reading_code() -> str:
+    """16 hex digits over the source of what is made of a recording before a network sees it."""
+    return _code_of("data", "geometry")
+
+
+@lru_cache
+def training_code() -> str:
+    """16 hex digits over the source of all that decides what a training gives and how it scores."""
+    return _code_of("network", "geometry", "data", "training", "evaluation")
+
+
+def _code_of(*rooms: str) -> str:
     here = Path(__file__).resolve().parent
     digest = hashlib.sha256()
-    for path in sorted([*here.glob("network/*.py"), *here.glob("geometry/*.py")]):
+    for path in sorted(path for room in rooms for path in here.glob(f"{room}/*.py")):
         digest.update(f"{path.name}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -318,7 +318,7 @@ class TestPlan:
                 tmp_path / "of_now", ablation.plan(arguments("--recipes", "none", "--init", str(weights)))
             )
         weights.write_bytes(b"one")
-        monkeypatch.setattr(ablation, "network_code", lambda: "of later")
+        monkeypatch.setattr(ablation, "training_code", lambda: "of later")
         later = ablation.plan(arguments("--recipes", "none", "--init", str(weights)))
         with pytest.raises(ConfigError, match=r"other settings \(code\)"):
             ablation.check_plan(tmp_path / "of_now", later)

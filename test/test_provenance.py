@@ -46,6 +46,24 @@ def test_code_of_networks_is_told_by_its_source(monkeypatch: pytest.MonkeyPatch,
     assert len(set(seen)) == 3
 
 
+@pytest.mark.parametrize(
+    ("code", "rooms"),
+    [
+        ("reading_code", {"data", "geometry"}),
+        ("training_code", {"data", "geometry", "network", "training", "evaluation"}),
+    ],
+)
+def test_other_code_is_told_by_the_rooms_that_count(monkeypatch, tmp_path, code, rooms) -> None:
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    seen = getattr(provenance, code).__wrapped__()
+    for room in ("data", "geometry", "network", "training", "evaluation", "ros", "report"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "module.py").write_text(room)
+        now = getattr(provenance, code).__wrapped__()
+        assert (now != seen) == (room in rooms), room
+        seen = now
+
+
 def test_checkpoint_name_is_file_and_checksum(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(b"weights")

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +21,7 @@ from monotakd_ros.cli import train_all
 from monotakd_ros.cli.argument_types import positive_int, weights_file
 from monotakd_ros.cli.run_report import report_maps, report_run
 from monotakd_ros.cli.source_arguments import add_source_arguments, source_options
+from monotakd_ros.cli.train_all import Stage
 from monotakd_ros.cli.unlabelled_sources import (
     TeacherLabelled,
     add_unlabelled_arguments,
@@ -37,14 +38,14 @@ from monotakd_ros.data.source import open_source
 from monotakd_ros.detector import resolve_device
 from monotakd_ros.errors import ConfigError, TrainingError
 from monotakd_ros.geometry.transforms import camera_height_m
-from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network
+from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network, load_network
 from monotakd_ros.network.inherit import start_from
 from monotakd_ros.network.precision import usable_amp
 from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.distributed import Processes, joined_processes
 from monotakd_ros.training.frame_cache import FrameCache, TrainingFrame, cached_frames
 from monotakd_ros.training.guide_maps import require_repeated_frames
-from monotakd_ros.training.guides import NO_GUIDES, Guides, asking_weights, load_guides
+from monotakd_ros.training.guides import NO_GUIDES, Guides, asking_weights, load_guides, require_lessons
 from monotakd_ros.training.interrupt import sigterm_as_ctrl_c
 from monotakd_ros.training.loop import train_network
 from monotakd_ros.training.memory_need import check_memory, memory_need
@@ -159,10 +160,40 @@ def run_all(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, *map(recipe_path, arguments.recipe))
     check_unlabelled(arguments, config)  # before a teacher is trained for them
     with _together(arguments.device) as processes:
-        decided = processes.from_first(lambda: train_all.begin(arguments, config))
+        device = resolve_device(processes.device)
+        plan, decided = processes.from_first(lambda: train_all.plan_stages(arguments, config))
         arguments = argparse.Namespace(**vars(arguments) | decided)
+        stages = list(train_all.stages(arguments, config))
+        config = replace(config, training=replace(config.training, amp=usable_amp(config.training.amp, device)))
+        _check_stages_fit(stages, arguments, config, processes)
+        sources = Sources.read(arguments, config, processes)
+        largest = with_largest_images(config, sources.all)
+        if largest != config:
+            _check_stages_fit(stages, arguments, largest, processes)
+        processes.from_first(lambda: train_all.keep_plan(arguments, config, plan))
         say = print if processes.first else lambda line: None
-        return train_all.run_stages(arguments, config, lambda stage: _train(stage, processes), say)
+        return train_all.run_stages(
+            stages, arguments, config, lambda stage: _train(stage, processes, sources.of(stage)), say
+        )
+
+
+def _check_stages_fit(
+    stages: Sequence[Stage], arguments: argparse.Namespace, config: Config, processes: Processes
+) -> None:
+    """Compare what each stage needs with the free memory, before the first one is trained.
+
+    Raises:
+        TrainingError: one does not fit.
+    """
+    for stage in stages:
+        asked = asking_weights(stage.network, config)
+        guides = {
+            kind: build_network(kind, config) if getattr(arguments, kind) is None else load_network(path)[0]
+            for kind, path in stage.guides.items()
+            if asked.get(kind)
+        }
+        part = train_all.stage_arguments(arguments, config, stage)
+        check_step_fits(stage.network, config, Guides(**guides), cameras_of(part, config), processes)
 
 
 def _add_guide_arguments(parser: argparse.ArgumentParser, network: str) -> None:
@@ -237,8 +268,63 @@ def _together(device: str) -> Iterator[Processes]:
         yield processes
 
 
-def _train(arguments: argparse.Namespace, processes: Processes) -> int:
-    """One process's part of `run`."""
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """What a run learns from and validates on, read.
+
+    Attributes:
+        labelled: of --data.
+        validation: of --val-data.
+        unlabelled: of --unlabelled.
+    """
+
+    labelled: list[FrameCache]
+    validation: list[FrameCache]
+    unlabelled: list[FrameCache]
+
+    @property
+    def all(self) -> list[FrameCache]:
+        """One after the other."""
+        return [*self.labelled, *self.validation, *self.unlabelled]
+
+    @classmethod
+    def read(cls, arguments: argparse.Namespace, config: Config, processes: Processes) -> Sources:
+        """Read what is not in the cache yet, once every source could be opened; leaves no empty folder.
+
+        Raises:
+            SourceError: one is missing or unreadable.
+            ConfigError: one shares frames with another one.
+        """
+        options = source_options(arguments)
+        for path in (*arguments.data, *arguments.val_data, *arguments.unlabelled):
+            open_source(path, options).close()
+        try:
+            labelled = processes.in_turn(lambda: _read(arguments.data, arguments, config, processes))
+            validation = processes.in_turn(lambda: _read(arguments.val_data, arguments, config, processes))
+            unlabelled = processes.in_turn(lambda: _read(arguments.unlabelled, arguments, config, processes, True))
+        except BaseException:
+            _remove_empty(arguments.out / CACHE_DIR, arguments.out)
+            raise
+        check_other_frames("--val-data", validation, "--data", labelled)
+        check_other_frames("--unlabelled", unlabelled, "--data", labelled)
+        check_other_frames("--unlabelled", unlabelled, "--val-data", validation)
+        return cls(labelled, validation, unlabelled)
+
+    def of(self, stage: argparse.Namespace) -> Sources:
+        """Those that one stage uses."""
+        return Sources(
+            self.labelled if stage.data else [], self.validation, self.unlabelled if stage.unlabelled else []
+        )
+
+
+def cameras_of(arguments: argparse.Namespace, config: Config) -> tuple[int, int]:
+    """Number of calibrations that are learned from, and validated on."""
+    held_back = arguments.data if config.training.validation_fraction else []
+    return len(arguments.data) + len(arguments.unlabelled), len(arguments.val_data or held_back)
+
+
+def _train(arguments: argparse.Namespace, processes: Processes, sources: Sources | None = None) -> int:
+    """One process's part of `run`; `sources` where they were read already."""
     if arguments.resume and arguments.init is not None:
         raise ConfigError(train_all.INIT_AND_RESUME)
     resolve_device(processes.device)
@@ -247,6 +333,7 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
     config = processes.from_first(lambda: _config(arguments, processes.device))
     if arguments.network == TEACHER and config.teacher is None:
         raise ConfigError(f"{arguments.config}: no `teacher` section, so there is no teacher to train")
+    require_lessons(arguments.network, config)
     if arguments.init is not None:  # before hours of reading
         start_from(build_network(arguments.network, config), arguments.network, arguments.init)
     check_labelled(arguments, config, [arguments.network])
@@ -258,22 +345,14 @@ def _train(arguments: argparse.Namespace, processes: Processes) -> int:
     if arguments.unlabelled and not config.training.distillation.teacher_weights:
         given[TEACHER] = None  # it only labels
     guides = load_guides(arguments.network, config, **given) if given else NO_GUIDES
-    held_back = arguments.data if config.training.validation_fraction else []
-    cameras = (len(arguments.data) + len(arguments.unlabelled), len(arguments.val_data or held_back))
+    cameras = cameras_of(arguments, config)
     check_step_fits(arguments.network, config, guides, cameras, processes)
     if guides.networks and arguments.guide_cache is not None:
         require_repeated_frames(config.training.augment)
-    try:
-        caches = processes.in_turn(lambda: _read(arguments.data, arguments, config, processes))
-        val_caches = processes.in_turn(lambda: _read(arguments.val_data, arguments, config, processes))
-        unlabelled = processes.in_turn(lambda: _read(arguments.unlabelled, arguments, config, processes, True))
-    except BaseException:
-        _remove_empty(arguments.out / CACHE_DIR, arguments.out)
-        raise
-    check_other_frames("--val-data", val_caches, "--data", caches)
-    check_other_frames("--unlabelled", unlabelled, "--data", caches)
-    check_other_frames("--unlabelled", unlabelled, "--val-data", val_caches)
-    largest = with_largest_images(config, [*caches, *val_caches, *unlabelled])
+        guides.open_cache(arguments.guide_cache, config.training.amp, torch.device(processes.device))
+    sources = sources or Sources.read(arguments, config, processes)
+    caches, val_caches, unlabelled = sources.labelled, sources.validation, sources.unlabelled
+    largest = with_largest_images(config, sources.all)
     if largest != config:
         check_step_fits(arguments.network, largest, guides, cameras, processes)
     usable = [usable_frames(cache, arguments.network) for cache in caches]
@@ -431,7 +510,8 @@ def check_gaps(
         counts.update(cache.report.class_counts)
     for index, name in enumerate(config.student.class_names):
         if caches and not counts[index]:
-            _log.warning("no labelled %s in the training data: the detector will not learn this class", name)
+            consequence = "only the teacher's labels teach" if unlabelled else "the detector will not learn"
+            _log.warning("no labelled %s in the training data: %s this class", name, consequence)
     frames = sum(cache.report.frames for cache in (*caches, *unlabelled))
     with_points = sum(cache.report.with_points for cache in (*caches, *unlabelled))
     guided = any(asking_weights(network, config).values())

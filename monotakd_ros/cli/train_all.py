@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from monotakd_ros.errors import ConfigError, OutputError
 from monotakd_ros.network.checkpoint import ASSISTANT, STUDENT, TEACHER, build_network, load_checkpoint
 from monotakd_ros.network.inherit import start_from
 from monotakd_ros.training.guide_maps import require_repeated_frames
-from monotakd_ros.training.guides import asking_weights, check_agreement
+from monotakd_ros.training.guides import asking_weights, check_agreement, require_lessons
 from monotakd_ros.training.run_folder import CACHE_DIR, FINAL_FILE, STATE_FILE
 
 INIT_AND_RESUME = "--init starts a new run and --resume continues one: give one of them"
@@ -122,8 +122,11 @@ def check_given(arguments: argparse.Namespace, config: Config) -> None:
         CheckpointError: given weights are unreadable, or not such as the stage needs.
         ConfigError: labelled sources that are missing, or of use to no stage; a guides' cache for frames that never
             come back.
+        TrainingError: a stage would learn nothing.
     """
     networks = [stage.network for stage in stages(arguments, config)]
+    for network in networks:
+        require_lessons(network, config)
     check_labelled(arguments, config, networks)
     asked = [asking_weights(network, config) for network in networks]
     taught = {kind: any(weights.get(kind) for weights in asked) for kind in (TEACHER, ASSISTANT)}
@@ -139,17 +142,18 @@ def check_given(arguments: argparse.Namespace, config: Config) -> None:
         start_from(build_network(STUDENT, config), STUDENT, arguments.init)
 
 
-def begin(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
-    """Check everything, then keep what decides the stages; with --resume, take it from the run that is gone on with.
+def plan_stages(arguments: argparse.Namespace, config: Config) -> tuple[stage_plan.StagePlan | None, dict[str, Any]]:
+    """Check all but the sources; changes nothing.
 
     Returns:
-        Arguments to lay over those of the command line.
+        What decides the stages, with --resume that of the run that is gone on with (None: it was begun by an earlier
+        version, which does not say), and arguments to lay over those of the command line.
 
     Raises:
-        OutputError: see `check_place`; or the folder cannot be written.
+        OutputError: see `check_place`.
         CheckpointError: see `check_given`.
         ConfigError: see `check_given`; or a start for a run of an earlier version, which does not say what it had.
-        TrainingError: see `stage_plan`.
+        TrainingError: see `check_given` and `stage_plan`.
     """
     check_place(arguments)
     out = arguments.out
@@ -159,18 +163,24 @@ def begin(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
         plan = known.resumed(arguments, out / stage_plan.PLAN_FILE, bool(begun))
         decided = plan.arguments(STUDENT in begun)
         check_given(argparse.Namespace(**vars(arguments) | decided), config)
-    else:
-        if begun and arguments.init is not None:
-            raise ConfigError(INIT_AND_RESUME)
-        check_given(arguments, config)
-        if begun:
-            return {}
-        plan, decided = stage_plan.StagePlan.of(arguments, config), {}
+        return plan, decided
+    if begun and arguments.init is not None:
+        raise ConfigError(INIT_AND_RESUME)
+    check_given(arguments, config)
+    return None if begun else stage_plan.StagePlan.of(arguments, config), {}
+
+
+def keep_plan(arguments: argparse.Namespace, config: Config, plan: stage_plan.StagePlan | None) -> None:
+    """Begin: keep what decides the stages in the run's folder; a run that is replaced cannot be gone on with any more.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     if not arguments.resume:
-        stage_plan.forget_plan(out)
+        stage_plan.forget_plan(arguments.out)
         forget_states(arguments, config)
-    stage_plan.write_plan(out, plan)
-    return decided
+    if plan is not None:
+        stage_plan.write_plan(arguments.out, plan)
 
 
 def forget_states(arguments: argparse.Namespace, config: Config) -> None:
@@ -188,6 +198,7 @@ def forget_states(arguments: argparse.Namespace, config: Config) -> None:
 
 
 def run_stages(
+    plan: Sequence[Stage],
     arguments: argparse.Namespace,
     config: Config,
     train: Callable[[argparse.Namespace], int],
@@ -197,7 +208,6 @@ def run_stages(
 
     Ends with a stage that was told to stop before its last step.
     """
-    plan = list(stages(arguments, config))
     for number, stage in enumerate(plan, start=1):
         say(f"== {stage.network} ({number} of {len(plan)}): {stage.out}")
         train(stage_arguments(arguments, config, stage))

@@ -2,8 +2,9 @@
 
 One folder per source and input setting, `NAME-FINGERPRINT/`, with `index.json` and one `.npz` per frame. The
 fingerprint covers the source's files and those it reads elsewhere (path, size, time), the network's camera, the class
-names and whether the source is read as unlabelled; another source or setting gets another folder, so a cache may be
-shared by several runs. A folder appears under its name only when it is complete.
+names, whether the source is read as unlabelled, and the code that reads and prepares frames; another source, setting or
+code gets another folder, so a cache may be shared by several runs. A folder appears under its name only when it is
+complete.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from monotakd_ros.data.source_files import files_beside, files_in
 from monotakd_ros.errors import FrameError, SourceError, TrainingError
 from monotakd_ros.frame import Frame, Labels3D
 from monotakd_ros.geometry.camera import CameraModel
+from monotakd_ros.provenance import reading_code
 from monotakd_ros.training.array_digest import add_array, frame_digest
 from monotakd_ros.training.file_lock import locked
 
 _log = logging.getLogger(__name__)
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
+"""Of the folder's layout."""
 INDEX_FILE = "index.json"
 _LABEL_FIELDS = ("boxes_lidar", "truncation", "occlusion", "boxes_img_px", "dont_care_px")
 _PREPARED_FIELDS = (
@@ -241,12 +244,13 @@ def source_fingerprint(
     unlabelled: bool = False,
     beside: Sequence[Path] = (),
 ) -> str:
-    """16 hex digits over the source's files (path, size, time), the input setting, the classes and `options`.
+    """16 hex digits over the source's files (path, size, time), the input setting, the classes, `options` and the code.
 
     The frames of a source that is read as unlabelled are others than those of the same source with its labels.
     Files `beside` it count as its own do.
     """
-    facts = [CACHE_VERSION, _stats(files_in(path)), dataclasses.asdict(config), list(class_names), options]
+    facts = [CACHE_VERSION, reading_code(), _stats(files_in(path)), dataclasses.asdict(config)]
+    facts += [list(class_names), options]
     facts += ["unlabelled"] if unlabelled else []
     facts += [_stats(beside)] if beside else []
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

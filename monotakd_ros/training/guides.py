@@ -182,6 +182,30 @@ def require_guides(kind: str, config: Config, given: Collection[str]) -> None:
             )
 
 
+def require_lessons(kind: str, config: Config) -> None:
+    """Check that something teaches a network.
+
+    A teacher or an assistant has to learn to detect; a recipe without labels takes them as they are given.
+
+    Raises:
+        TrainingError: every weight that could is 0.
+    """
+    loss, distillation = config.training.loss, config.training.distillation
+    detection = loss.cls_weight or loss.box_weight or loss.direction_weight
+    if kind != STUDENT and not detection:
+        raise TrainingError(
+            f"config {config.name}: cls_weight, box_weight and direction_weight of training.loss are 0, as in the "
+            f"recipes of the released code, so that a {kind} would learn nothing: give a trained one (--{kind} CKPT), "
+            "or train it with another recipe"
+        )
+    guides = (*distillation.teacher_weights, *distillation.assistant_weights, *distillation.branch_weights)
+    if kind == STUDENT and not (detection or loss.depth_weight or guides):
+        raise TrainingError(
+            f"config {config.name}: all weights of training.loss and training.distillation are 0, so that the student "
+            "would learn nothing"
+        )
+
+
 def asking_weights(kind: str, config: Config) -> dict[str, tuple[str, ...]]:
     """Per guide that a network of that kind may have: the weights above 0 that ask for it."""
     settings = config.training.distillation

@@ -10,6 +10,8 @@ from monotakd_ros.config import InputConfig
 from monotakd_ros.data.source import SourceOptions
 from monotakd_ros.errors import FrameError, SourceError, TrainingError
 from monotakd_ros.frame import Labels3D
+from monotakd_ros.provenance import reading_code
+from monotakd_ros.training import frame_cache
 from monotakd_ros.training.frame_cache import FrameCache, cached_frames, load_frame, save_frame, source_fingerprint
 
 INPUT = InputConfig(128, 64, 70.0, (63.0, 28.0))
@@ -227,10 +229,18 @@ def test_the_fingerprint_of_a_labelled_source_holds_nothing_else(tmp_path):
     file = tmp_path / "drive.mcap"
     file.write_bytes(b"content")
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns)]
-    facts = [4, stats, asdict(INPUT), list(CLASSES), ""]
+    facts = [5, reading_code(), stats, asdict(INPUT), list(CLASSES), ""]
     expected = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     assert source_fingerprint(file, INPUT, CLASSES) == expected
     assert source_fingerprint(file, INPUT, CLASSES, unlabelled=True) != expected
+
+
+def test_other_code_reads_a_source_anew(tmp_path, monkeypatch):
+    file = tmp_path / "drive.mcap"
+    file.write_bytes(b"content")
+    before = source_fingerprint(file, INPUT, CLASSES)
+    monkeypatch.setattr(frame_cache, "reading_code", lambda: "of later")
+    assert source_fingerprint(file, INPUT, CLASSES) != before
 
 
 def test_scores_of_labels_come_back(training_frames, tmp_path):

@@ -29,7 +29,7 @@ from monotakd_ros.network.made_up_batch import make_batch
 from monotakd_ros.shipped import recipe_path
 from monotakd_ros.training.frame_cache import TrainingFrame
 from monotakd_ros.training.guide_maps import GuideFrame
-from monotakd_ros.training.guides import Guides, guided_terms, load_guides
+from monotakd_ros.training.guides import Guides, guided_terms, load_guides, require_lessons
 from monotakd_ros.training.loop import TrainingRun, train_network
 from monotakd_ros.training.run_options import RunOptions
 
@@ -413,6 +413,33 @@ class TestResume:
         was, now = guides.checksums["teacher"], other.checksums["teacher"]
         with pytest.raises(TrainingError, match=f"other settings: guides.teacher: was '{was}', now '{now}'. Restore"):
             train_network("student", guided_config, training_frames, [], tmp_path, RunOptions(resume=True), None, other)
+
+
+class TestLessons:
+    """Something has to teach a network."""
+
+    @pytest.fixture
+    def unlabelled(self, tiny_config) -> Config:
+        """No label teaches anything, nor does a guide."""
+        loss = LossConfig(cls_weight=0.0, box_weight=0.0, direction_weight=0.0, depth_weight=0.0)
+        return replace(tiny_config, training=replace(tiny_config.training, loss=loss))
+
+    @pytest.mark.parametrize("kind", ["teacher", "assistant"])
+    def test_a_guide_learns_to_detect_or_not_at_all(self, tiny_config, unlabelled, kind):
+        require_lessons(kind, tiny_config)
+        for config in (unlabelled, with_weights(unlabelled, alignment_weight=1.0)):
+            with pytest.raises(TrainingError, match=rf"a {kind} would learn nothing.*\(--{kind} CKPT\)"):
+                require_lessons(kind, config)
+
+    @pytest.mark.parametrize("weight", ["imd_weight", "direct_weight", "logit_cls_weight"])
+    def test_a_student_may_learn_from_guides_alone(self, unlabelled, weight):
+        require_lessons("student", with_weights(unlabelled, **{weight: 1.0}))
+        with pytest.raises(TrainingError, match="the student would learn nothing"):
+            require_lessons("student", unlabelled)
+
+    def test_a_student_may_learn_depth_alone(self, unlabelled):
+        loss = replace(unlabelled.training.loss, depth_weight=1.0)
+        require_lessons("student", replace(unlabelled, training=replace(unlabelled.training, loss=loss)))
 
 
 class TestLoading:

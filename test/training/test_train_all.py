@@ -17,6 +17,7 @@ from monotakd_ros.cli import train_all
 from monotakd_ros.cli.main import main
 from monotakd_ros.config import Config, DistillationConfig, ResidualConfig, SemiSupervisedConfig, TrainingConfig
 from monotakd_ros.config_file import load_config, to_dict
+from monotakd_ros.data.source import open_source
 from monotakd_ros.errors import ConfigError
 from monotakd_ros.network.checkpoint import load_checkpoint
 from monotakd_ros.shipped import recipe_path
@@ -237,6 +238,34 @@ class TestBeforeTheFirstStage:
         other = save_guide("assistant", replace(tiny_config, student=wide))
         assert "input camera: expected (128, 64, 70.0" in refused("--assistant", str(other))
         assert "expected teacher weights, got assistant weights" in refused("--teacher", str(other))
+
+    @pytest.mark.parametrize("recipe", ["released_code", "released_history"])
+    def test_a_recipe_that_would_teach_the_teacher_nothing(self, refused, recipe):
+        message = refused("--recipe", recipe)
+        assert "a teacher would learn nothing: give a trained one (--teacher CKPT)" in message
+
+    def test_a_recording_without_labels_that_is_not_there(self, refused, monkeypatch, tmp_path):
+        known = train_verb.open_source
+
+        def open_known(path, options):
+            return known(path, options) if path.name == "drive.mcap" else open_source(path, options)
+
+        monkeypatch.setattr(train_verb, "open_source", open_known)
+        assert f"{tmp_path / 'typo'}: " in refused("--recipe", "unlabelled", "--unlabelled", str(tmp_path / "typo"))
+
+    def test_a_student_that_does_not_fit(self, refused, monkeypatch):
+        real = train_verb.memory_need
+
+        def need(kind, *others):
+            return replace(real(kind, *others), state=(1 << 60) if kind == "student" else 0)
+
+        monkeypatch.setattr(train_verb, "memory_need", need)
+        assert "not enough memory" in refused()
+
+    def test_a_recording_without_labels_that_holds_labelled_frames(self, command, tmp_path, capsys):
+        assert command("--recipe", "unlabelled", "--unlabelled", str(tmp_path / "copy.mcap")) == 1
+        assert f"--unlabelled {tmp_path / 'drive.mcap'}: 4 of 4 frames are also in --data" in capsys.readouterr().err
+        assert [item.name for item in (tmp_path / "run").iterdir()] == ["cache"], "nothing was trained"
 
     def test_a_cache_of_guides_for_frames_that_never_come_back(self, refused, tmp_path):
         (tmp_path / "crop.yaml").write_text("training: {augment: {crop: 0.1}}")

@@ -116,7 +116,9 @@ class TestTrainStudentWithGuides:
         assert command("--resume", *trained_guides) == 1
         assert "teacher.pt: expected teacher weights, got student weights" in capsys.readouterr().err
 
-    def test_what_guides_give_is_kept_and_that_of_others_refused(self, command, trained_guides, tmp_path, capsys):
+    def test_what_guides_give_is_kept_and_that_of_others_refused(
+        self, command, trained_guides, fake_source, tmp_path, capsys
+    ):
         arguments = ["--steps", "1", *trained_guides, "--guide-cache", str(tmp_path / "kept")]
         weights = []
         for _ in range(2):
@@ -125,7 +127,8 @@ class TestTrainStudentWithGuides:
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
         facts = tmp_path / "kept" / "assistant" / "guide.json"
         facts.write_text(facts.read_text().replace('"amp": "off"', '"amp": "bf16"'))
-        assert command(*arguments, "--overwrite") == 1
+        unread = fake_source()
+        assert command(*arguments, "--overwrite", source=unread) == 1 and unread.reads == 0
         assert "made by another assistant: amp: expected 'off', got 'bf16'" in capsys.readouterr().err
 
     def test_a_missing_guide_is_said_before_sources_are_read(self, command, fake_source, tmp_path, capsys):
