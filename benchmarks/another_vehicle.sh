@@ -17,24 +17,23 @@ jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN)} steps=${STEPS:-1600} short=100 seeds=
 drives=60 frames=20 tested=12 tested_frames=40
 [ -n "${QUICK:-}" ] && drives=2 frames=2 tested=1 tested_frames=2 steps=2 short=1 seeds=0 work=$work/quick
 
-# simulate SEED FRAMES FOLDER
-simulate() {
-    local drive=$3/drive_$1
-    [ -e "$drive" ] && return
-    OMP_NUM_THREADS=1 "$bin/monotakd" simulate "$drive.part" --frames "$2" --seed "$1" --rate-hz 1 --overwrite \
-        --width 1280 --height 720 --focal-px 800 --camera-height-m 2.2  # stopped, it keeps a short one
-    mv "$drive.part" "$drive"
+camera="--width 1280 --height 720 --focal-px 800 --camera-height-m 2.2"
+
+# drives FOLDER FRAMES SEED...: a line for each, what `monotakd simulate` is given
+drives() {
+    local seed
+    for seed in "${@:3}"; do
+        echo "$1/drive_$seed --frames $2 --seed $seed --rate-hz 1 $camera"
+    done
 }
-export -f simulate
-export bin
 
 mkdir -p "$work/van" "$work/held_out"
 cd "$work"
 first=201 last=$((200 + drives)) first_tested=9000011 last_tested=$((9000010 + tested))
 {
-    seq -f "%.0f $frames van" $first $last
-    seq -f "%.0f $tested_frames held_out" $first_tested $last_tested
-} | xargs -P "$jobs" -L 1 bash -euc 'simulate "$@"' -
+    drives van $frames $(seq $first $last)
+    drives held_out $tested_frames $(seq $first_tested $last_tested)
+} | OMP_NUM_THREADS=1 xargs -P "$jobs" -L 1 "$root/tools/simulate_once.sh" "$bin/monotakd"
 
 echo "training: {steps: $short}" >short.yaml
 echo "training: {steps: $steps}" >long.yaml

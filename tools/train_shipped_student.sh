@@ -24,9 +24,7 @@ took() { echo "$1: $((SECONDS - $2)) s" | tee -a "$work/times.txt"; }
 begun=$SECONDS
 for seed in $(seq 1 $((drives + watched))); do
     drive=$work/drive_$(printf '%05d' "$seed")
-    [ -e "$drive" ] && continue
-    "$monotakd" simulate "$drive.part" --frames "$frames" --seed "$seed" --rate-hz 1 --overwrite  # stopped, it keeps a short one
-    mv "$drive.part" "$drive"
+    "$root/tools/simulate_once.sh" "$monotakd" "$drive" --frames "$frames" --seed "$seed" --rate-hz 1
 done
 took simulation "$begun"
 

@@ -21,7 +21,6 @@ from monotakd_ros.cli import train_all
 from monotakd_ros.cli.argument_types import positive_int, weights_file
 from monotakd_ros.cli.run_report import report_maps, report_run
 from monotakd_ros.cli.source_arguments import add_source_arguments, source_options
-from monotakd_ros.cli.train_all import Stage
 from monotakd_ros.cli.unlabelled_sources import (
     TeacherLabelled,
     add_unlabelled_arguments,
@@ -178,7 +177,7 @@ def run_all(arguments: argparse.Namespace) -> int:
 
 
 def _check_stages_fit(
-    stages: Sequence[Stage], arguments: argparse.Namespace, config: Config, processes: Processes
+    stages: Sequence[train_all.Stage], arguments: argparse.Namespace, config: Config, processes: Processes
 ) -> None:
     """Compare what each stage needs with the free memory, before the first one is trained.
 
